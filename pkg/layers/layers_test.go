@@ -137,6 +137,21 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
+func TestCompose(t *testing.T) {
+	first := tree(t, Entry{Path: "site/old", Kind: Whiteout}, file("site/new/a", "1"), file("site/new/b", "1"), Entry{Path: "pkg", Kind: Whiteout})
+	second := tree(t, Entry{Path: "site/new/a", Kind: Whiteout}, file("site/old", "again"), file("pkg/x", "1"))
+	want := "d pkg opaque\nf pkg/x\nd site\nd site/new\nw site/new/a\nf site/new/b\nf site/old\n"
+	if diff := cmp.Diff(want, list(Compose(first, second))); diff != "" {
+		t.Error(diff)
+	}
+	lower := tree(t, file("site/old", "0"), file("pkg/gone", "0"), file("site/new/a", "0"))
+	one := Overlay(lower, Compose(first, second))
+	two := Overlay(Overlay(lower, first), second)
+	if diff := cmp.Diff(list(two), list(one)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestSettle(t *testing.T) {
 	lower := tree(t, link("lib", "usr/lib"), Entry{Path: "usr/lib", Kind: Dir, Mode: 0o755}, Entry{Path: "tmp", Kind: Dir, Mode: 0o1777})
 	upper := tree(t, file("lib/p/x", "1"), file("usr/lib/p/y", "2"), file("tmp/f", "3"))

@@ -419,6 +419,20 @@ func Overlay(lower, upper Tree) Tree {
 	if len(lower.entries) == 0 && !upper.hasMarks() {
 		return upper
 	}
+	return stack(lower, upper, false)
+}
+
+// Compose returns the one layer that does what first and then second would do:
+// unlike in [Overlay], what they take away from the layers below stays marked.
+func Compose(first, second Tree) Tree {
+	if len(first.entries) == 0 {
+		return second
+	}
+	return stack(first, second, true)
+}
+
+// stack lays upper over lower and keeps the marks for layers below, or not.
+func stack(lower, upper Tree, marks bool) Tree {
 	out := make([]Entry, 0, len(lower.entries)+len(upper.entries))
 	l, u := lower.entries, upper.entries
 	for len(l) > 0 || len(u) > 0 {
@@ -438,12 +452,17 @@ func Overlay(lower, upper Tree) Tree {
 			l = l[len(hidden.Under(e.Path)):]
 		}
 		switch {
-		case e.Kind == Whiteout:
+		case e.Kind == Whiteout && !marks:
 			continue
-		case e.Implied && !e.Opaque && below != nil && below.Kind == Dir:
+		case e.Kind != Dir || e.Opaque || below == nil:
+		case below.Kind == Whiteout:
+			e.Opaque, e.Implied = true, false // what lay below it stays away
+		case below.Kind == Dir && e.Implied:
 			e = *below
+		case below.Kind == Dir:
+			e.Opaque = below.Opaque
 		}
-		e.Opaque = false
+		e.Opaque = e.Opaque && marks
 		out = append(out, e)
 	}
 	return Tree{entries: out}
