@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/spf13/cobra"
+
+	"github.com/boyabuild/boyabuild/pkg/ecr"
+	"github.com/boyabuild/boyabuild/pkg/push"
+)
+
+// pushFlags are the flags of everything that pushes.
+type pushFlags struct {
+	tag        string
+	repository string
+	create     bool
+	local      localFlags
+}
+
+func (f *pushFlags) register(cmd *cobra.Command) {
+	s := cmd.Flags()
+	s.StringVar(&f.tag, "tag", "", "`TAG` to push under; tags never move, and latest is refused")
+	s.StringVar(&f.repository, "repository", "", "`REPOSITORY`: a full one, or the name of an ECR repository")
+	s.BoolVar(&f.create, "create-repository", false, "make the ECR repository if it is missing: immutable tags, scan on push")
+	f.local.register(s)
+}
+
+func pushCommand(e *env, g *globals) *cobra.Command {
+	var b buildFlags
+	var p pushFlags
+	var image string
+	cmd := &cobra.Command{
+		Use:   "push [CONTEXT] --tag TAG",
+		Short: "Build, then push under an immutable tag",
+		Long: `Build an image and push it, or with --image push one from the local store.
+Prints REPOSITORY@sha256:… on stdout.
+
+The tag is looked at first. If it names this very image, nothing is uploaded and
+the push succeeds; if it names another, the push is refused.`,
+		Example: `  boyabuild push --tag 1.0 .
+  boyabuild push --tag 1.0 --repository ghcr.io/me/app .
+  boyabuild push --image boyacky/web-app --tag 1.0`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := newSession(cmd, e, g, args)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			if image != "" && len(args) > 0 {
+				return usagef("--image pushes from the local store and builds no context; leave out %s", args[0])
+			}
+			cloud, err := s.cloud(cmd.Context(), &p.local, storing)
+			if err != nil {
+				return err
+			}
+			defer cloud.close()
+			digest, err := s.push(cmd.Context(), cloud, &b, &p, image)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(e.stdout, digest)
+			return nil
+		},
+	}
+	b.register(cmd)
+	p.register(cmd)
+	cmd.Flags().StringVar(&image, "image", "", "push this `NAME[:TAG]` of the local store instead of building")
+	return cmd
+}
+
+// push builds, or takes an image from the store, and pushes it. What would make
+// the push fail for sure is found out before anything is built.
+func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlags, image string) (name.Digest, error) {
+	tag, err := s.destination(ctx, c, p)
+	if err != nil {
+		return name.Digest{}, err
+	}
+	if tag.TagStr() == "latest" {
+		return name.Digest{}, &push.LatestError{Tag: tag}
+	}
+	var img push.Image
+	if image != "" {
+		img, err = s.stored(image)
+	} else {
+		r, buildErr := s.build(ctx, b)
+		if buildErr != nil {
+			return name.Digest{}, buildErr
+		}
+		err = s.store.SetName(tag.RepositoryStr()+":"+tag.TagStr(), r.Descriptor)
+		img = r.Manifest()
+	}
+	if err != nil {
+		return name.Digest{}, err
+	}
+	keychain, err := c.keychain(ctx)
+	if err != nil {
+		return name.Digest{}, err
+	}
+	r, err := push.Push(ctx, img, tag, push.Options{Keychain: keychain, Log: s.ui.log, Progress: s.ui.progress, UserAgent: "boyabuild/" + version()})
+	if err != nil {
+		return name.Digest{}, err
+	}
+	return r.Digest, nil
+}
+
+// destination completes the repository and joins the tag to it.
+func (s *session) destination(ctx context.Context, c *cloud, p *pushFlags) (name.Tag, error) {
+	repository := p.repository
+	if repository == "" {
+		repository = s.config.Repository
+	}
+	switch {
+	case p.tag == "":
+		return name.Tag{}, &usageError{text: "--tag is missing", hint: "give the version to push: --tag 1.0"}
+	case repository == "":
+		return name.Tag{}, &usageError{text: "no repository to push to", hint: "give --repository, or repository: in boyabuild.yaml"}
+	case strings.Contains(repository[strings.LastIndexByte(repository, '/')+1:], ":"):
+		return name.Tag{}, usagef("repository %s has a tag of its own; give it as --tag", repository)
+	}
+	if _, err := name.NewTag("image:" + p.tag); err != nil {
+		return name.Tag{}, usagef("--tag %s: a tag is up to 128 letters, digits, underscores, dots and dashes, and begins with none of the last two", p.tag)
+	}
+	full, err := c.repository(ctx, repository, p.create)
+	if err != nil {
+		return name.Tag{}, err
+	}
+	r, err := name.NewRepository(full, c.nameOptions()...)
+	if err != nil {
+		return name.Tag{}, usagef("repository %s: %v", repository, err)
+	}
+	return r.Tag(p.tag), nil
+}
+
+// repository completes a bare ECR name; one with a registry's host is full.
+func (c *cloud) repository(ctx context.Context, repository string, create bool) (string, error) {
+	if host, _, ok := strings.Cut(repository, "/"); ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
+		if _, isECR := ecr.ParseRegistry(host); !isECR {
+			return repository, nil
+		}
+	}
+	client, err := c.ecr(ctx)
+	if err != nil {
+		return "", err
+	}
+	find := client.Repository
+	if create || c.local() {
+		find = client.CreateRepository
+	}
+	r, err := find(ctx, repository)
+	return r.URI, err
+}
+
+// keychain has the logins: AWS's for ECR, Docker's configuration for the rest.
+func (c *cloud) keychain(ctx context.Context) (authn.Keychain, error) {
+	if !c.local() {
+		return authn.NewMultiKeychain(&lazyECR{s: c.s, region: c.region}, authn.DefaultKeychain), nil
+	}
+	client, err := c.ecr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return client.Keychain(ctx), nil
+}
+
+// stored finds an image of the local store by its name.
+func (s *session) stored(image string) (push.Image, error) {
+	full := image
+	if !strings.Contains(image[strings.LastIndexByte(image, '/')+1:], ":") {
+		full += ":latest"
+	}
+	d, err := s.store.Named(full)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &usageError{text: fmt.Sprintf("no image %s in the local store", image), hint: "build it first: boyabuild build -t " + image}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.storedAt(d)
+}
+
+func (s *session) storedAt(d v1.Descriptor) (push.Image, error) {
+	if d.MediaType.IsIndex() {
+		return s.store.Index(d.Digest)
+	}
+	return s.store.Image(d.Digest)
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+)
+
+// ui is where messages and progress go: bars on a terminal, one line a step
+// elsewhere, JSON lines for machines, nothing when told so. It writes to stderr
+// only; stdout is for results.
+type ui struct {
+	mode string // tty, plain, json or none
+	out  io.Writer
+	log  *slog.Logger
+	bars *mpb.Progress
+}
+
+// newUI takes --progress, -q and -v, and what the environment says.
+func newUI(e *env, progress string, verbose bool) (*ui, error) {
+	u := &ui{mode: progress, out: e.stderr}
+	if u.mode == "auto" {
+		u.mode = "plain"
+		if f, ok := e.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && e.getenv("CI") == "" && e.getenv("TERM") != "dumb" {
+			u.mode = "tty"
+		}
+	}
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	switch u.mode {
+	case "none":
+		u.log = slog.New(slog.DiscardHandler)
+	case "json":
+		u.log = slog.New(slog.NewJSONHandler(u.out, &slog.HandlerOptions{Level: level}))
+	case "plain":
+		u.log = slog.New(&lines{out: u.out, level: level})
+	case "tty":
+		u.bars = mpb.New(mpb.WithOutput(u.out), mpb.WithWidth(40), mpb.WithAutoRefresh())
+		u.log = slog.New(&lines{out: u.bars, level: level, colour: e.getenv("NO_COLOR") == ""})
+	default:
+		return nil, usagef("--progress is %q, none of auto, tty, plain, json, none", progress)
+	}
+	return u, nil
+}
+
+// progress follows the bytes of one transfer.
+func (u *ui) progress(what string, total int64) io.WriteCloser {
+	switch u.mode {
+	case "tty":
+		return u.bar(what, total)
+	case "plain", "json":
+		u.log.Debug(what, "bytes", total)
+	}
+	return discard{}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Close() error                { return nil }
+
+func (u *ui) bar(what string, total int64) io.WriteCloser {
+	if total < 0 {
+		total = 0
+	}
+	b := u.bars.New(total, mpb.BarStyle().Lbound("").Filler("━").Tip("━").Padding(" ").Rbound(""),
+		mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(clip(what, 44), decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+	return &barWriter{bar: b}
+}
+
+// clip shortens a text to n characters.
+func clip(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n-1]) + "…"
+}
+
+type barWriter struct{ bar *mpb.Bar }
+
+func (b *barWriter) Write(p []byte) (int, error) {
+	b.bar.IncrBy(len(p))
+	return len(p), nil
+}
+
+// Close ends the bar, also where fewer bytes came than were announced.
+func (b *barWriter) Close() error {
+	b.bar.Abort(true)
+	return nil
+}
+
+// close waits until the last line has been drawn.
+func (u *ui) close() {
+	if u.bars != nil {
+		u.bars.Shutdown()
+	}
+}
+
+// lines writes a log record as one line of text for a person.
+type lines struct {
+	mu     sync.Mutex
+	out    io.Writer
+	level  slog.Level
+	colour bool
+}
+
+func (l *lines) Enabled(_ context.Context, level slog.Level) bool { return level >= l.level }
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	var b strings.Builder
+	switch {
+	case r.Level >= slog.LevelWarn && l.colour:
+		b.WriteString("\x1b[33mwarning:\x1b[0m ")
+	case r.Level >= slog.LevelWarn:
+		b.WriteString("warning: ")
+	case r.Level < slog.LevelInfo && l.colour:
+		b.WriteString("\x1b[2m")
+	}
+	b.WriteString(r.Message)
+	r.Attrs(func(a slog.Attr) bool {
+		if r.Level < slog.LevelInfo {
+			fmt.Fprintf(&b, " %s=%v", a.Key, a.Value)
+		}
+		return true
+	})
+	if r.Level < slog.LevelInfo && l.colour {
+		b.WriteString("\x1b[0m")
+	}
+	b.WriteString("\n")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := io.WriteString(l.out, b.String())
+	return err
+}
+
+// Attributes of a logger are not shown: messages are whole sentences.
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l *lines) WithGroup(string) slog.Handler      { return l }

@@ -1,0 +1,170 @@
+// Package build makes images: it is the only place where Dockerfiles, build
+// contexts, bases, Python dependencies and layers meet.
+//
+// In goes an [Options]; [Builder.Plan] reads the Dockerfile (or decides on one
+// for a plain Python project) and says what would be done, before a byte is
+// fetched; [Builder.Build] carries a plan out and returns a [Result], an OCI
+// image or, for several platforms, an index, kept in the store. `RUN pip
+// install` is done in process: resolved for the target platform, fetched,
+// laid out as pip would. The same input gives the same digest.
+//
+// The package pushes nothing and deploys nothing, and never reads the
+// environment.
+package build
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/boyabuild/boyabuild/pkg/base"
+	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python/index"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
+	"github.com/boyabuild/boyabuild/pkg/store"
+)
+
+// Options say what to build. Context is needed.
+type Options struct {
+	// Context is the folder that COPY copies from.
+	Context string
+	// Dockerfile is the Dockerfile's path; "" is Context/Dockerfile, and the
+	// Python project itself where there is none.
+	Dockerfile string
+	// Base is what a project without a Dockerfile is built on; "" is
+	// [DefaultBase].
+	Base string
+	// Target is the stage to build; "" is the last.
+	Target    string
+	BuildArgs map[string]string
+	// Platforms to build for; none is linux on this machine's architecture.
+	Platforms []v1.Platform
+	// Bases maps names that a FROM or COPY --from uses to where they are taken
+	// from instead.
+	Bases       map[string]string
+	Labels      map[string]string
+	Annotations map[string]string
+	// NoCache makes everything anew and resolves dependencies again; Pull asks
+	// again for newer bases.
+	NoCache, Pull bool
+	// ExcludeNewer, where not zero, hides package files uploaded at that time or
+	// later.
+	ExcludeNewer time.Time
+	Compression  layers.Compression
+	// Time is the time of everything in the image; zero is the Unix epoch.
+	Time time.Time
+}
+
+// Builder holds what builds share. Store is needed.
+type Builder struct {
+	Store *store.Store
+	// Base says how bases are found: the registries' credentials, the Debian
+	// mirror. What a build decides in it (Store, Pull, Layer, Log, Progress) is set
+	// by the build.
+	Base base.Options
+	// Index says where packages come from.
+	Index IndexSettings
+	// HTTP brings proxies and certificate authorities; nil is a plain client.
+	HTTP     *http.Client
+	Log      *slog.Logger
+	Progress func(what string, total int64) io.WriteCloser
+}
+
+// Result is a finished image, which is in the store.
+type Result struct {
+	// Descriptor is the image's manifest or, for several platforms, the index.
+	Descriptor v1.Descriptor
+	// Images are the platforms' images, in the order of Platforms.
+	Images    []v1.Image
+	Platforms []v1.Platform
+	// Index is nil for a single platform.
+	Index v1.ImageIndex
+}
+
+// Manifest returns the image or the index: what is pushed and named.
+func (r *Result) Manifest() store.Manifest {
+	if r.Index != nil {
+		return r.Index
+	}
+	return r.Images[0]
+}
+
+// Build carries out a plan.
+func (b *Builder) Build(ctx context.Context, p *Plan) (*Result, error) {
+	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile)
+	if err != nil {
+		return nil, err
+	}
+	defer files.Close()
+	for _, s := range files.skipped {
+		b.log().Warn(fmt.Sprintf("left out of the context: %s", s))
+	}
+	r := &Result{}
+	for i := range p.Platforms {
+		img, err := b.buildPlatform(ctx, p, &p.Platforms[i], files)
+		if err != nil {
+			return nil, err
+		}
+		d, err := b.Store.PutImage(ctx, img)
+		if err != nil {
+			return nil, err
+		}
+		r.Descriptor = d
+		r.Images = append(r.Images, img)
+		r.Platforms = append(r.Platforms, p.Platforms[i].Platform)
+	}
+	if len(r.Images) == 1 {
+		return r, nil
+	}
+	if r.Index, err = assembleIndex(r.Images, r.Platforms, p.Options.Annotations); err != nil {
+		return nil, err
+	}
+	r.Descriptor, err = b.Store.PutIndex(ctx, r.Index)
+	return r, err
+}
+
+// buildPlatform builds the stages that the target needs, each after those that
+// it needs itself, and makes an image of the last.
+func (b *Builder) buildPlatform(ctx context.Context, p *Plan, pp *PlatformPlan, files *contextDir) (v1.Image, error) {
+	run := &platformBuild{Builder: b, plan: p, platform: pp, files: files, done: map[int]*stage{}}
+	var last *stage
+	for _, st := range pp.resolved.Stages {
+		if st.Context != "" {
+			continue // a build context of that name takes its place
+		}
+		s, err := run.stage(ctx, st)
+		if err != nil {
+			return nil, err
+		}
+		run.done[st.Index], last = s, s
+	}
+	return last.image(p.Options)
+}
+
+func (b *Builder) log() *slog.Logger {
+	if b.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return b.Log
+}
+
+// IndexSettings say where Python packages come from, as found on this machine.
+// What a Dockerfile or a requirements file says is added by the build.
+type IndexSettings struct {
+	// Flags are boyabuild's own flags and configuration: they beat everything
+	// else, also what a Dockerfile or a requirements file says.
+	Flags pip.Config
+	// Host is what pip's and uv's settings on this machine say.
+	Host pip.Config
+	// HostDefault asks for the index that this machine's own pip would use by
+	// default; nil: there is no pip.
+	HostDefault func(ctx context.Context) (string, error)
+	// Netrc has the machine's logins, Credentials asks a keyring.
+	Netrc       index.Netrc
+	Credentials func(ctx context.Context, origin string) (user, password string, ok bool, err error)
+}

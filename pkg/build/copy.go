@@ -1,0 +1,346 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/boyabuild/boyabuild/pkg/dockerfile"
+	"github.com/boyabuild/boyabuild/pkg/dockerignore"
+	"github.com/boyabuild/boyabuild/pkg/layers"
+)
+
+// copyStep is a COPY, or an ADD of plain files, with all names expanded.
+type copyStep struct {
+	// sources are patterns below from's root.
+	sources []string
+	// inline are files whose content stands in the Dockerfile.
+	inline []inlineFile
+	dest   string
+	// workdir is what a relative dest starts from.
+	workdir string
+	from    layers.Tree
+	// context says that from is the build context, for messages.
+	context bool
+	// owner, where given, is everything's owner; else from's owners stay.
+	owner *owner
+	// mode changes every file's and directory's mode; zero leaves them.
+	mode dockerfile.Chmod
+	// exclude leaves out what it ignores, relative to from's root.
+	exclude *dockerignore.Matcher
+	// parents keeps the sources' own directories below dest.
+	parents bool
+	origin  string
+}
+
+type inlineFile struct {
+	name    string
+	content []byte
+}
+
+type owner struct{ uid, gid int }
+
+// copied is what a copyStep has gathered: a later source replaces an earlier
+// one's files, as in Docker.
+type copied struct {
+	step    *copyStep
+	lower   layers.Tree
+	entries map[string]layers.Entry
+}
+
+// tree returns what the step lays over lower.
+func (c *copyStep) tree(lower layers.Tree) (layers.Tree, error) {
+	dest := c.dest
+	if !path.IsAbs(dest) {
+		dest = path.Join("/", c.workdir) + "/" + dest
+	}
+	wantsDir := strings.HasSuffix(dest, "/") || strings.HasSuffix(dest, "/.") || c.parents
+	dest, err := lower.Resolve(path.Clean(dest))
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	sources, err := c.expand()
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	if !wantsDir && len(sources)+len(c.inline) > 1 {
+		return layers.Tree{}, fmt.Errorf("destination %q must end with a slash, for there are %d sources", c.dest, len(sources)+len(c.inline))
+	}
+	if at, err := lower.Stat(dest); err == nil {
+		switch {
+		case at.Kind == layers.Dir:
+			wantsDir = true
+		case wantsDir:
+			return layers.Tree{}, fmt.Errorf("destination %q is a %s in the image, not a directory", c.dest, at.Kind)
+		}
+	}
+	out := &copied{step: c, lower: lower, entries: map[string]layers.Entry{}}
+	for _, src := range sources {
+		if err := out.add(src, dest, wantsDir); err != nil {
+			return layers.Tree{}, err
+		}
+	}
+	for _, f := range c.inline {
+		to := dest
+		if wantsDir {
+			to = join(dest, f.name)
+		}
+		out.put(to, layers.Entry{Kind: layers.File, Mode: 0o644, Size: int64(len(f.content)), Content: layers.Bytes(f.content)})
+	}
+	return out.tree()
+}
+
+// expand returns the paths that the sources' patterns match, in order.
+func (c *copyStep) expand() ([]string, error) {
+	var out []string
+	for _, src := range c.sources {
+		clean := strings.TrimPrefix(path.Clean("/"+src), "/")
+		if !strings.ContainsAny(clean, "*?[\\") {
+			resolved, err := c.from.Resolve(clean)
+			if err != nil {
+				return nil, err
+			}
+			if resolved != "" {
+				if _, ok := c.from.Lookup(resolved); !ok {
+					return nil, &missingError{source: src, context: c.context}
+				}
+			}
+			out = append(out, clean)
+			continue
+		}
+		matched, err := c.match(clean)
+		if err != nil {
+			return nil, err
+		}
+		if len(matched) == 0 {
+			return nil, &missingError{source: src, pattern: true, context: c.context}
+		}
+		out = append(out, matched...)
+	}
+	return out, nil
+}
+
+// match returns the entries whose whole path a pattern matches, in order.
+func (c *copyStep) match(pattern string) ([]string, error) {
+	var out []string
+	depth := strings.Count(pattern, "/")
+	for _, e := range c.from.Entries() {
+		if strings.Count(e.Path, "/") != depth {
+			continue
+		}
+		ok, err := path.Match(pattern, e.Path)
+		if err != nil {
+			return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+		}
+		if ok {
+			out = append(out, e.Path)
+		}
+	}
+	return out, nil
+}
+
+// missingError reports a source that is not there.
+type missingError struct {
+	source           string
+	pattern, context bool
+}
+
+func (e *missingError) Error() string {
+	where := "where it is copied from"
+	if e.context {
+		where = "in the build context"
+	}
+	if e.pattern {
+		return fmt.Sprintf("nothing %s matches %q", where, e.source)
+	}
+	return fmt.Sprintf("%q is not %s", e.source, where)
+}
+
+// Hint says where else to look.
+func (e *missingError) Hint() string {
+	if !e.context {
+		return ""
+	}
+	return "sources are relative to the build context's folder, and .dockerignore may leave them out"
+}
+
+// add lays the source src, a path of from, at dest.
+func (o *copied) add(src, dest string, wantsDir bool) error {
+	c := o.step
+	at, err := c.from.Resolve(src)
+	if err != nil {
+		return err
+	}
+	if c.parents {
+		dest = join(dest, strings.TrimPrefix(path.Dir("/"+src), "/"))
+	}
+	if at == "" {
+		return o.addDir("", dest)
+	}
+	e, ok := c.from.Lookup(at)
+	if !ok {
+		return &missingError{source: src, context: c.context}
+	}
+	if e.Kind == layers.Dir {
+		if below, err := o.lower.Stat(dest); err == nil && below.Kind != layers.Dir {
+			return fmt.Errorf("directory %q cannot take the place of %q, a %s in the image", src, "/"+dest, below.Kind)
+		}
+		if c.parents {
+			dest = join(dest, path.Base(src))
+		}
+		return o.addDir(at, dest)
+	}
+	if c.ignored(at) {
+		return nil
+	}
+	if wantsDir {
+		dest = join(dest, path.Base(src))
+	}
+	if dest == "" {
+		return errors.New("a file cannot take the place of the image's root")
+	}
+	o.put(dest, e)
+	return nil
+}
+
+func (c *copyStep) ignored(p string) bool {
+	return c.exclude != nil && c.exclude.Ignored(p)
+}
+
+// addDir lays what lies in the directory dir at dest. A dest that exists keeps
+// its own mode and owner; directories below it get those of the source.
+func (o *copied) addDir(dir, dest string) error {
+	if dest != "" {
+		if _, err := o.lower.Stat(dest); err != nil {
+			top := layers.Entry{Kind: layers.Dir, Mode: 0o755}
+			if e, ok := o.step.from.Lookup(dir); ok && o.step.owner == nil {
+				top.Mode, top.UID, top.GID = e.Mode, e.UID, e.GID
+			}
+			o.put(dest, top)
+		}
+	}
+	for _, e := range o.step.from.Under(dir) {
+		if o.step.ignored(e.Path) {
+			continue
+		}
+		rel := e.Path
+		if dir != "" {
+			rel = e.Path[len(dir)+1:]
+		}
+		if e.Kind == layers.Hardlink {
+			e.Kind, e.Link = layers.File, "" // the first name may not be copied
+		}
+		o.put(join(dest, rel), e)
+	}
+	return nil
+}
+
+func (o *copied) put(to string, e layers.Entry) {
+	c := o.step
+	e.Path, e.Origin, e.Implied = to, c.origin, false
+	if e.Kind == layers.Hardlink {
+		e.Kind, e.Link = layers.File, ""
+	}
+	if c.owner != nil {
+		e.UID, e.GID = c.owner.uid, c.owner.gid
+	}
+	if e.Kind != layers.Symlink {
+		e.Mode = c.mode.Apply(e.Mode, e.Kind == layers.Dir)
+	}
+	o.entries[to] = e
+}
+
+func (o *copied) tree() (layers.Tree, error) {
+	entries := make([]layers.Entry, 0, len(o.entries))
+	for _, e := range o.entries {
+		entries = append(entries, e)
+	}
+	t, err := layers.NewTree(entries)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	if o.step.owner != nil {
+		entries = slices.Clone(t.Entries())
+		for i := range entries {
+			if e := &entries[i]; e.Implied { // directories made on the way belong to the same owner
+				e.UID, e.GID = o.step.owner.uid, o.step.owner.gid
+			}
+		}
+		if t, err = layers.NewTree(entries); err != nil {
+			return layers.Tree{}, err
+		}
+	}
+	return t.Settle(o.lower)
+}
+
+func join(dir, name string) string {
+	switch {
+	case dir == "":
+		return name
+	case name == "":
+		return dir
+	}
+	return dir + "/" + name
+}
+
+// maxPasswd bounds the user database read from an image.
+const maxPasswd = 1 << 20
+
+// parseOwner reads "user[:group]", by name or number, as --chown and USER write
+// it; names are looked up in the image. A user without a group gets group 0 for
+// a number, and the user's own group for a name.
+func parseOwner(view layers.Tree, s string) (owner, error) {
+	user, group, hasGroup := strings.Cut(s, ":")
+	var o owner
+	if n, err := strconv.Atoi(user); err == nil && n >= 0 {
+		o.uid = n
+	} else {
+		row, err := lookup(view, "etc/passwd", user)
+		if err != nil {
+			return owner{}, err
+		}
+		o.uid, o.gid = atoi(row, 2), atoi(row, 3)
+	}
+	if !hasGroup {
+		return o, nil
+	}
+	if n, err := strconv.Atoi(group); err == nil && n >= 0 {
+		o.gid = n
+		return o, nil
+	}
+	row, err := lookup(view, "etc/group", group)
+	if err != nil {
+		return owner{}, err
+	}
+	o.gid = atoi(row, 2)
+	return o, nil
+}
+
+// lookup returns the fields of the row that begins with name.
+func lookup(view layers.Tree, file, name string) ([]string, error) {
+	b, err := view.ReadFile(file, maxPasswd)
+	if err != nil {
+		return nil, fmt.Errorf("look up %q: the image's /%s: %w", name, file, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		row := strings.Split(strings.TrimSpace(line), ":")
+		if row[0] == name && name != "" {
+			return row, nil
+		}
+	}
+	return nil, fmt.Errorf("the image's /%s does not have %q", file, name)
+}
+
+func atoi(row []string, i int) int {
+	if i >= len(row) {
+		return 0
+	}
+	n, err := strconv.Atoi(row[i])
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,410 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/boyabuild/boyabuild/pkg/base"
+	"github.com/boyabuild/boyabuild/pkg/dockerfile"
+	"github.com/boyabuild/boyabuild/pkg/dockerignore"
+	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
+)
+
+// platformBuild is the state of building for one platform.
+type platformBuild struct {
+	*Builder
+	plan     *Plan
+	platform *PlatformPlan
+	files    *contextDir
+	done     map[int]*stage // by the stages' index in the file
+}
+
+// stage is an image in the making.
+type stage struct {
+	run   *platformBuild
+	scope *dockerfile.Scope
+	// base is what the first of the stages below stands on; its name and digest
+	// are "" for scratch.
+	base    *base.Base
+	config  *v1.ConfigFile // of the base; the scope holds the parts that change
+	layers  []v1.Layer
+	history []v1.History
+	view    layers.Tree // the files as seen so far
+}
+
+// stage builds one stage.
+func (p *platformBuild) stage(ctx context.Context, st dockerfile.ResolvedStage) (*stage, error) {
+	s, err := p.begin(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	total := len(s.scope.Steps)
+	for i, step := range s.scope.Steps {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		applied, err := s.scope.Apply(step)
+		if err != nil {
+			return nil, err
+		}
+		p.log().Debug(fmt.Sprintf("step %d/%d: %s", i+1, total, clip(applied.Step.At().Text, 100)))
+		if err := s.apply(ctx, applied); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range s.scope.Warnings {
+		p.log().Warn(w.String())
+	}
+	return s, nil
+}
+
+// begin starts a stage on an earlier one or on a base.
+func (p *platformBuild) begin(ctx context.Context, st dockerfile.ResolvedStage) (*stage, error) {
+	if st.Base.IsStage {
+		below := p.done[st.Base.Stage]
+		if below == nil {
+			return nil, fmt.Errorf("%s:%d: stage %s is not built", st.File, st.Line, st.Base.Name)
+		}
+		scope, err := p.platform.resolved.BeginOn(st, below.scope)
+		if err != nil {
+			return nil, err
+		}
+		s := *below
+		s.scope = scope
+		s.layers = append([]v1.Layer(nil), below.layers...)
+		s.history = append([]v1.History(nil), below.history...)
+		return &s, nil
+	}
+	s := &stage{run: p, base: &base.Base{}, config: &v1.ConfigFile{OS: st.Platform.OS, Architecture: st.Platform.Architecture, Variant: st.Platform.Variant}}
+	if !st.Base.Scratch() {
+		if err := s.on(ctx, st); err != nil {
+			return nil, err
+		}
+	}
+	scope, err := p.platform.resolved.Begin(st, s.config.Config, s.config.Author)
+	if err != nil {
+		return nil, err
+	}
+	s.scope = scope
+	return s, nil
+}
+
+// on puts a stage on its base image.
+func (s *stage) on(ctx context.Context, st dockerfile.ResolvedStage) error {
+	b, err := s.run.resolve(ctx, st.Base.Name, st.Platform)
+	if err != nil {
+		return &StepError{Origin: st.Origin, Err: err}
+	}
+	s.base = b
+	if s.view, err = b.Tree(); err != nil {
+		return &StepError{Origin: st.Origin, Err: err}
+	}
+	if s.config, err = b.Image.ConfigFile(); err != nil {
+		return &StepError{Origin: st.Origin, Err: err}
+	}
+	if s.layers, err = b.Image.Layers(); err != nil {
+		return &StepError{Origin: st.Origin, Err: err}
+	}
+	s.history = append(s.history, s.config.History...)
+	return nil
+}
+
+// resolve finds a base by the name that a Dockerfile gives it.
+func (p *platformBuild) resolve(ctx context.Context, name string, platform v1.Platform) (*base.Base, error) {
+	o := p.Base
+	o.Store, o.Log, o.Progress = p.Store, p.log(), p.Progress
+	o.Pull = p.plan.Options.Pull
+	o.Layer = layers.Options{Time: p.plan.Options.Time, Compression: p.plan.Options.Compression}
+	return base.Resolve(ctx, source(p.plan.Options.Bases, name), platform, o)
+}
+
+// apply does what a step does beside changing the configuration.
+func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
+	origin := a.Step.At()
+	wrong := func(err error) error { return &InputError{Origin: origin, Err: err} }
+	var upper layers.Tree
+	var err error
+	switch step := a.Step.(type) {
+	case dockerfile.Copy:
+		upper, err = s.copy(ctx, step)
+	case dockerfile.Add:
+		if err := checkAdd(step); err != nil {
+			return err
+		}
+		upper, err = s.copy(ctx, dockerfile.Copy{Origin: step.Origin, Sources: step.Sources, Inline: step.Inline, Dest: step.Dest,
+			Chown: step.Chown, Chmod: step.Chmod, Link: step.Link, Exclude: step.Exclude})
+	case dockerfile.Workdir:
+		upper, err = s.makeWorkdir(step.Path)
+	case dockerfile.Run:
+		return s.install(ctx, step, a.CreatedBy)
+	default:
+		s.note(a, true)
+		return nil
+	}
+	var conflict *layers.ConflictError
+	var missing *missingError
+	switch {
+	case errors.As(err, &conflict), errors.As(err, &missing):
+		return wrong(err)
+	case err != nil:
+		return asInput(origin, err)
+	}
+	if upper.Len() == 0 {
+		s.note(a, true)
+		return nil
+	}
+	sum, err := layers.Sum(ctx, upper)
+	if err != nil {
+		return &StepError{Origin: origin, Err: err}
+	}
+	if err := s.add(ctx, "tree "+sum.String(), upper); err != nil {
+		return &StepError{Origin: origin, Err: err}
+	}
+	s.note(a, false)
+	return nil
+}
+
+// asInput makes an error about a step the Dockerfile's own fault, unless it is
+// about something that broke.
+func asInput(origin dockerfile.Origin, err error) error {
+	var pathErr *fs.PathError
+	if errors.Is(err, context.Canceled) || errors.As(err, &pathErr) {
+		return &StepError{Origin: origin, Err: err}
+	}
+	return &InputError{Origin: origin, Err: err}
+}
+
+// note adds a step's line to the image's history.
+func (s *stage) note(a dockerfile.Applied, empty bool) {
+	if a.CreatedBy == "" {
+		return
+	}
+	s.history = append(s.history, v1.History{Created: epoch(s.run.plan.Options.Time), CreatedBy: a.CreatedBy, EmptyLayer: empty})
+}
+
+// add lays upper, as a layer of its own, on what is there. The key stands for
+// everything that shapes upper; with the layer on record under it, its bytes
+// are not made again.
+func (s *stage) add(ctx context.Context, key string, upper layers.Tree) error {
+	o := layers.Options{Time: s.run.plan.Options.Time, Compression: s.run.plan.Options.Compression}
+	key = o.Key() + " " + key
+	var d layers.Descriptor
+	known := false
+	if !s.run.plan.Options.NoCache {
+		var err error
+		if known, err = s.run.Store.Record(key, &d); err != nil {
+			return err
+		}
+	}
+	if known && s.run.Store.Has(d.Digest) {
+		s.run.log().Debug("layer is on record", "digest", d.Digest)
+	} else {
+		var err error
+		if d, err = s.run.Store.AddLayer(ctx, upper, o); err != nil {
+			return err
+		}
+		if err := s.run.Store.SetRecord(key, d); err != nil {
+			return err
+		}
+		s.run.log().Debug("made layer", "digest", d.Digest, "bytes", d.Size)
+	}
+	s.layers = append(s.layers, s.run.Store.Layer(d))
+	s.view = layers.Overlay(s.view, upper)
+	return nil
+}
+
+// copy gathers what a COPY lays over the image.
+func (s *stage) copy(ctx context.Context, step dockerfile.Copy) (layers.Tree, error) {
+	c := &copyStep{
+		sources: step.Sources,
+		dest:    step.Dest,
+		workdir: s.scope.Config.WorkingDir,
+		parents: step.Parents,
+		origin:  fmt.Sprintf("%s:%d", step.File, step.Line),
+	}
+	for _, f := range step.Inline {
+		c.inline = append(c.inline, inlineFile{name: f.Name, content: []byte(f.Data)})
+	}
+	var err error
+	if c.from, c.context, err = s.run.from(ctx, step); err != nil {
+		return layers.Tree{}, err
+	}
+	if step.Chown != "" {
+		o, err := parseOwner(s.view, step.Chown)
+		if err != nil {
+			return layers.Tree{}, fmt.Errorf("--chown: %w", err)
+		}
+		c.owner = &o
+	}
+	if step.Chmod != "" {
+		if c.mode, err = dockerfile.ParseChmod(step.Chmod); err != nil {
+			return layers.Tree{}, fmt.Errorf("--chmod: %w", err)
+		}
+	}
+	if len(step.Exclude) > 0 {
+		if c.exclude, err = dockerignore.New(step.Exclude...); err != nil {
+			return layers.Tree{}, fmt.Errorf("--exclude: %w", err)
+		}
+	}
+	return c.tree(s.view)
+}
+
+// from returns the files that a COPY copies from, and whether they are the build
+// context's.
+func (p *platformBuild) from(ctx context.Context, step dockerfile.Copy) (layers.Tree, bool, error) {
+	switch ref := step.From; {
+	case ref.IsStage:
+		st := p.done[ref.Stage]
+		if st == nil {
+			return layers.Tree{}, false, fmt.Errorf("stage %s is not built", ref.Name)
+		}
+		return st.view, false, nil
+	case ref.Name == "":
+		return p.files.tree, true, nil
+	case ref.Scratch():
+		return layers.Tree{}, false, nil
+	default:
+		b, err := p.resolve(ctx, ref.Name, p.platform.Platform)
+		if err != nil {
+			return layers.Tree{}, false, err
+		}
+		t, err := b.Tree()
+		return t, false, err
+	}
+}
+
+// makeWorkdir makes the working directory where it is missing; it belongs to
+// the user that the steps so far have set, as with BuildKit.
+func (s *stage) makeWorkdir(dir string) (layers.Tree, error) {
+	at, err := s.view.Resolve(dir)
+	if err != nil || at == "" {
+		return layers.Tree{}, err
+	}
+	if e, ok := s.view.Lookup(at); ok {
+		if e.Kind != layers.Dir {
+			return layers.Tree{}, fmt.Errorf("%s is a %s in the image", dir, e.Kind)
+		}
+		return layers.Tree{}, nil
+	}
+	var o owner
+	if user := s.scope.Config.User; user != "" {
+		if o, err = parseOwner(s.view, user); err != nil {
+			return layers.Tree{}, err
+		}
+	}
+	t, err := layers.NewTree([]layers.Entry{{Path: at, Kind: layers.Dir, Mode: 0o755, UID: o.uid, GID: o.gid, Origin: "WORKDIR"}})
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	return t.Settle(s.view)
+}
+
+// image makes the stage's image.
+func (s *stage) image(o Options) (v1.Image, error) {
+	config := s.config.DeepCopy()
+	config.Config = *s.scope.Config.DeepCopy()
+	config.Author = s.scope.Author
+	config.Created = epoch(o.Time)
+	config.History = s.history
+	config.Container, config.DockerVersion = "", ""
+	if len(o.Labels) > 0 {
+		if config.Config.Labels == nil {
+			config.Config.Labels = map[string]string{}
+		}
+		maps.Copy(config.Config.Labels, o.Labels)
+	}
+	annotations := map[string]string{}
+	if s.base.Digest != (v1.Hash{}) {
+		annotations[annotationBaseName] = s.base.Name
+		annotations[annotationBaseDigest] = s.base.Digest.String()
+	}
+	maps.Copy(annotations, o.Annotations)
+	img := &image{config: config, layers: s.layers, annotations: annotations}
+	return img.assemble()
+}
+
+// imageView shows the image as built so far to what reads files in it by their
+// absolute paths.
+type imageView struct {
+	tree   layers.Tree
+	prefix string // of the Python in it
+}
+
+// maxImageFile bounds the files read from an image for their settings and
+// requirements.
+const maxImageFile = 16 << 20
+
+func (v *imageView) readFile(name string) ([]byte, error) { return v.tree.ReadFile(name, maxImageFile) }
+
+func (v *imageView) readDir(name string) ([]fs.DirEntry, error) {
+	e, err := v.tree.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if e.Kind != layers.Dir {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("is not a directory")}
+	}
+	var out []fs.DirEntry
+	for _, c := range v.tree.Children(e.Path) {
+		out = append(out, dirEntry{c})
+	}
+	return out, nil
+}
+
+// dirEntry is an entry of an image's directory as io/fs has them.
+type dirEntry struct{ e layers.Entry }
+
+func (d dirEntry) Name() string               { return path.Base(d.e.Path) }
+func (d dirEntry) IsDir() bool                { return d.e.Kind == layers.Dir }
+func (d dirEntry) Info() (fs.FileInfo, error) { return nil, errors.ErrUnsupported }
+func (d dirEntry) Type() fs.FileMode {
+	switch d.e.Kind {
+	case layers.Dir:
+		return fs.ModeDir
+	case layers.Symlink:
+		return fs.ModeSymlink
+	}
+	return 0
+}
+
+// parseOptions are what a RUN's line means in the image as built so far; a nil
+// view knows no files.
+func (v *imageView) parseOptions(scope *dockerfile.Scope) pip.ParseOptions {
+	o := pip.ParseOptions{Env: environ(scope.Env()), Dir: scope.Config.WorkingDir}
+	if v != nil {
+		o.ReadFile, o.ReadDir, o.PythonPrefix = v.readFile, v.readDir, v.prefix
+	}
+	return o
+}
+
+func environ(vars []string) map[string]string {
+	m := make(map[string]string, len(vars))
+	for _, kv := range vars {
+		name, value, _ := strings.Cut(kv, "=")
+		m[name] = value
+	}
+	return m
+}
+
+// keyOf makes a record's key of anything that JSON can write.
+func keyOf(kind string, v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	h, _, err := v1.SHA256(io.NopCloser(strings.NewReader(string(b))))
+	if err != nil {
+		return "", err
+	}
+	return kind + " " + h.String(), nil
+}
