@@ -1,0 +1,218 @@
+package python
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// ParseReference reads a requirement as pip takes it on a line of a file or as
+// an argument: "name>=1; marker", "name @ URL", the URL or the path of a
+// wheel. A wheel without a name in front gives it one; its marker follows
+// "; ". The error is a *SyntaxError, or an *UnsupportedError for what would
+// have to be built: version control, source distributions, directories.
+func ParseReference(s string) (FileRequirement, error) {
+	if len(s) > maxRequirementLen {
+		return FileRequirement{}, &SyntaxError{"requirement", s, -1, "too long"}
+	}
+	// pip splits the marker off first; in a URL, ";" needs white space behind.
+	separator := ";"
+	if isURL(s) || isVCS(s) {
+		separator = "; "
+	}
+	text, condition, _ := strings.Cut(s, separator)
+	text, condition = trimSpace(text), trimSpace(condition)
+	r, err := parseReference(text)
+	if err != nil {
+		return FileRequirement{}, err
+	}
+	if condition != "" {
+		if r.Requirement.Marker, err = ParseMarker(condition); err != nil {
+			return FileRequirement{}, err
+		}
+	}
+	return r, nil
+}
+
+// parseReference reads a reference without a marker.
+func parseReference(text string) (FileRequirement, error) {
+	name, _, at := strings.Cut(text, "@")
+	named := at && !looksLikePath(name) && !strings.Contains(name, ":")
+	switch {
+	case isVCS(text):
+		return FileRequirement{}, unsupportedVCS(text, "")
+	case isURL(text), !named && strings.Contains(text, "://"):
+		return wheelReference(Requirement{URL: text})
+	case !named:
+		file, extras := cutExtras(text)
+		if strings.HasSuffix(file, ".whl") {
+			return localWheel(file, extras)
+		}
+		if isArchive(file) || looksLikePath(text) {
+			return FileRequirement{}, unsupportedPath(text, file)
+		}
+	}
+	req, err := ParseRequirement(text)
+	switch {
+	case err != nil:
+		return FileRequirement{}, err
+	case req.URL == "":
+		return FileRequirement{Requirement: req}, nil
+	}
+	return wheelReference(req)
+}
+
+// wheelReference checks the URL of a requirement, and takes the name from the
+// wheel where there is none.
+func wheelReference(req Requirement) (FileRequirement, error) {
+	if isVCS(req.URL) {
+		return FileRequirement{}, unsupportedVCS(req.URL, req.Name)
+	}
+	bad := func(reason string) (FileRequirement, error) {
+		return FileRequirement{}, &SyntaxError{"URL", req.URL, -1, reason}
+	}
+	u, err := url.Parse(req.URL)
+	if err != nil {
+		return bad("not a URL")
+	}
+	file := u.Path
+	if u.Opaque != "" { // file:relative
+		if file, err = url.PathUnescape(u.Opaque); err != nil {
+			return bad("not a URL")
+		}
+	}
+	base := path.Base(file)
+	if !strings.HasSuffix(base, ".whl") {
+		if isArchive(base) {
+			return FileRequirement{}, unsupportedArchive(req.URL)
+		}
+		if u.Scheme == "" || u.Scheme == "file" {
+			return FileRequirement{}, unsupportedPath(req.URL, file)
+		}
+		return bad("does not end in .whl")
+	}
+	w, err := ParseWheelName(base)
+	if err != nil {
+		return FileRequirement{}, err
+	}
+	if req.Name == "" {
+		req.Name = w.Name
+	}
+	if req.Key() != w.Name {
+		return bad(fmt.Sprintf("is a wheel of %s, not of %s", w.Name, req.Name))
+	}
+	r := FileRequirement{Requirement: req, Hashes: fragmentHashes(u.Fragment)}
+	switch u.Scheme {
+	case "http", "https":
+	case "": // "name @ ./file.whl", which uv takes
+		r.Path, r.Requirement.URL = file, ""
+	case "file":
+		if u.Host != "" && u.Host != "localhost" {
+			return bad("a file: URL of another machine")
+		}
+		r.Path = file
+	default:
+		return bad(fmt.Sprintf("the scheme %s is none of https, http, file", u.Scheme))
+	}
+	return r, nil
+}
+
+// localWheel reads the path of a wheel.
+func localWheel(file, extras string) (FileRequirement, error) {
+	w, err := ParseWheelName(path.Base(file))
+	if err != nil {
+		return FileRequirement{}, err
+	}
+	req, err := ParseRequirement(w.Name + extras)
+	if err != nil {
+		return FileRequirement{}, err
+	}
+	return FileRequirement{Requirement: req, Path: file}, nil
+}
+
+// cutExtras cuts "[a,b]" off a path.
+func cutExtras(text string) (file, extras string) {
+	if i := strings.LastIndexByte(text, '['); i > 0 && strings.HasSuffix(text, "]") {
+		return trimSpace(text[:i]), text[i:]
+	}
+	return text, ""
+}
+
+// fragmentHashes reads hashes from the fragment of a URL,
+// "sha256=hex&subdirectory=x".
+func fragmentHashes(fragment string) (hashes []string) {
+	for part := range strings.SplitSeq(fragment, "&") {
+		if h, err := ParseHash(strings.Replace(part, "=", ":", 1)); err == nil {
+			hashes = appendNew(hashes, h)
+		}
+	}
+	return hashes
+}
+
+// isURL reports whether a reference begins like a URL of a file.
+func isURL(s string) bool {
+	scheme, _, ok := strings.Cut(s, ":")
+	switch strings.ToLower(scheme) {
+	case "http", "https", "file", "ftp":
+		return ok
+	}
+	return false
+}
+
+// isVCS reports whether a reference begins like one to version control:
+// "git+https://…", "svn+ssh://…", "git@host:…".
+func isVCS(s string) bool {
+	scheme, _, ok := strings.Cut(strings.ToLower(s), ":")
+	system, _, plus := strings.Cut(scheme, "+")
+	switch system {
+	case "git", "hg", "svn", "bzr":
+		return ok && plus || strings.HasPrefix(strings.ToLower(s), system+"://")
+	}
+	return strings.HasPrefix(s, "git@") && ok
+}
+
+// looksLikePath is pip's rule for what cannot be a name.
+func looksLikePath(s string) bool {
+	return strings.Contains(s, "/") || strings.HasPrefix(s, ".")
+}
+
+// isArchive reports whether a file is an archive of source code by its name.
+func isArchive(file string) bool {
+	file = strings.ToLower(file)
+	for _, ext := range [...]string{
+		".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar.lz", ".tlz", ".tar.lzma", ".zip",
+	} {
+		if strings.HasSuffix(file, ext) {
+			return true
+		}
+	}
+	return false
+}
+
+func unsupportedVCS(reference, name string) error {
+	if name == "" {
+		name = "the project"
+	}
+	return &UnsupportedError{reference, "a version control reference", fmt.Sprintf(
+		"ask for a released version of %s, or build a wheel of the commit once ('pip wheel --no-deps URL') and name its file or URL here", name)}
+}
+
+func unsupportedArchive(reference string) error {
+	return &UnsupportedError{reference, "a source distribution",
+		"name a wheel instead, or build one once ('pip wheel --no-deps FILE') and name that"}
+}
+
+func unsupportedPath(reference, file string) error {
+	if isArchive(file) {
+		return unsupportedArchive(reference)
+	}
+	return &UnsupportedError{reference, "a directory of source code",
+		"build a wheel of it ('pip wheel --no-deps DIRECTORY') and name that, or copy the code into the image and list its dependencies here"}
+}
+
+// UnsupportedEditable is the error for "-e reference", an *UnsupportedError.
+func UnsupportedEditable(reference string) error {
+	return &UnsupportedError{reference, "an editable install",
+		"remove the line and copy the code into the image, with its dependencies listed here; or build a wheel of it ('pip wheel --no-deps') and name that"}
+}

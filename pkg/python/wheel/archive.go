@@ -1,0 +1,324 @@
+package wheel
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/flate"
+)
+
+// file is one file of the archive. It is the [layers.Content] of its bytes.
+type file struct {
+	w          *Wheel
+	name       string // as in the archive, cleaned
+	executable bool
+	deflated   bool
+	offset     int64 // of the compressed bytes
+	packed     int64
+	size       int64
+	crc        uint32
+	row        *row // in RECORD; nil for RECORD itself and signatures of it
+}
+
+// readDirectory takes over the directory of an archive of the given size after
+// checking every entry.
+func (w *Wheel) readDirectory(z *zip.Reader, archive int64) error {
+	if len(z.File) > maxEntries {
+		return w.refuse("", "has %d entries, more than the %d allowed", len(z.File), maxEntries)
+	}
+	w.byName = make(map[string]*file, len(z.File))
+	seen := make(map[string]bool, len(z.File)) // path: is a directory
+	var total uint64
+	for _, entry := range z.File {
+		name, isDir, err := w.checkEntry(entry)
+		if err != nil {
+			return err
+		}
+		if _, dup := seen[name]; dup {
+			return w.refuse(entry.Name, "is in the archive twice")
+		}
+		seen[name] = isDir
+		if isDir {
+			continue
+		}
+		if total += entry.UncompressedSize64; total > maxTotal {
+			return w.refuse("", "unpacks to more than the %d bytes allowed", int64(maxTotal))
+		}
+		offset, err := entry.DataOffset()
+		if err != nil {
+			return &Error{Wheel: w.Name.Filename, Entry: name, Reason: "is not where the archive's directory says", Err: err}
+		}
+		if entry.CompressedSize64 > uint64(archive) || offset > archive-int64(entry.CompressedSize64) {
+			return w.refuse(name, "reaches beyond the end of the archive")
+		}
+		f := &file{
+			w: w, name: name, deflated: entry.Method == zip.Deflate,
+			executable: isExecutable(entry),
+			offset:     offset, packed: int64(entry.CompressedSize64),
+			size: int64(entry.UncompressedSize64), crc: entry.CRC32,
+		}
+		w.files = append(w.files, f)
+		w.byName[name] = f
+	}
+	return w.checkArchive(seen)
+}
+
+// checkEntry refuses what no wheel may hold, and returns the entry's path
+// without a directory's final slash.
+func (w *Wheel) checkEntry(e *zip.File) (name string, isDir bool, err error) {
+	name, isDir = strings.CutSuffix(e.Name, "/")
+	if reason := badPath(name); reason != "" {
+		return "", false, w.refuse(e.Name, "%s", reason)
+	}
+	name = path.Clean(name)
+	switch kind := fs.FileMode(e.ExternalAttrs >> 16 & 0o170000); kind {
+	case 0, 0o100000: // not said, or a regular file
+	case 0o040000:
+		if !isDir {
+			return "", false, w.refuse(e.Name, "is marked as a directory, but named as a file")
+		}
+	case 0o120000:
+		return "", false, w.refuse(e.Name, "is a symbolic link, which wheels cannot hold")
+	default:
+		return "", false, w.refuse(e.Name, "is neither a file nor a directory")
+	}
+	const encrypted, strongly, masked = 1 << 0, 1 << 6, 1 << 13 // APPNOTE 4.4.4
+	switch {
+	case e.Flags&(encrypted|strongly|masked) != 0:
+		return "", false, w.refuse(e.Name, "is encrypted")
+	case e.Method != zip.Store && e.Method != zip.Deflate:
+		return "", false, w.refuse(e.Name, "is compressed by method %d; wheels use 0 (stored) and 8 (deflated)", e.Method)
+	case e.UncompressedSize64 > maxFile:
+		return "", false, w.refuse(e.Name, "unpacks to %d bytes, more than the %d allowed", e.UncompressedSize64, int64(maxFile))
+	case isDir && e.UncompressedSize64 != 0:
+		return "", false, w.refuse(e.Name, "is a directory with content")
+	case e.Method == zip.Store && e.CompressedSize64 != e.UncompressedSize64:
+		return "", false, w.refuse(e.Name, "is stored with two different sizes")
+	}
+	return name, isDir, nil
+}
+
+// badPath says why a path must not be in a wheel, "" if it may.
+func badPath(p string) string {
+	switch {
+	case p == "":
+		return "has no name"
+	case len(p) > 4096:
+		return "is longer than a path can be"
+	case strings.ContainsRune(p, 0):
+		return "has a NUL byte in its path"
+	case !utf8.ValidString(p):
+		return "has a path that is not UTF-8" // PEP 427, "File contents"
+	case strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "has a control character in its path"
+	case strings.Contains(p, `\`):
+		return "has a backslash in its path"
+	case strings.HasPrefix(p, "/"):
+		return "is an absolute path"
+	case len(p) >= 2 && p[1] == ':' && (p[0]|0x20) >= 'a' && (p[0]|0x20) <= 'z':
+		return "begins with a drive letter"
+	case slices.Contains(strings.Split(p, "/"), ".."):
+		return "leaves the archive"
+	case path.Clean(p) == ".":
+		return "has no name"
+	}
+	return ""
+}
+
+// isExecutable follows pip: a regular file by its Unix mode, with any x bit.
+func isExecutable(e *zip.File) bool {
+	mode := e.ExternalAttrs >> 16
+	return mode&0o170000 == 0o100000 && mode&0o111 != 0
+}
+
+// checkArchive refuses entries that lie in a file or on one another: the first
+// cannot be unpacked, the second is how small archives unpack to vast ones.
+func (w *Wheel) checkArchive(seen map[string]bool) error {
+	for name := range seen {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			if isDir, ok := seen[dir]; ok && !isDir {
+				return w.refuse(name, "lies in %q, which is a file", dir)
+			}
+		}
+	}
+	byOffset := slices.Clone(w.files)
+	slices.SortFunc(byOffset, func(a, b *file) int { return int(min(max(a.offset-b.offset, -1), 1)) })
+	for i := 1; i < len(byOffset); i++ {
+		a, b := byOffset[i-1], byOffset[i]
+		if a.packed > 0 && b.packed > 0 && a.offset+a.packed > b.offset {
+			return w.refuse(b.name, "shares bytes of the archive with %q", a.name)
+		}
+	}
+	return nil
+}
+
+// Open returns the file's bytes, checked while they are read: their number,
+// CRC and hash. The last bytes come only when all is right.
+func (f *file) Open() (io.ReadCloser, error) {
+	r, closer, err := f.w.source()
+	if err != nil {
+		return nil, &Error{Wheel: f.w.Name.Filename, Entry: f.name, Reason: "cannot be read", Err: err}
+	}
+	in := f.w.pool.get(io.NewSectionReader(r, f.offset, f.packed), f.deflated)
+	c := &checked{f: f, in: in, closer: closer, left: f.size, crc: crc32.NewIEEE()}
+	if f.row != nil && f.row.algorithm != nil {
+		c.digest = f.row.algorithm()
+	}
+	return c, nil
+}
+
+// read returns the whole content where it is not longer than limit.
+func (f *file) read(limit int64) ([]byte, error) {
+	if f.size > limit {
+		return nil, f.w.refuse(f.name, "has %d bytes, more than the %d allowed", f.size, limit)
+	}
+	r, err := f.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var b bytes.Buffer
+	b.Grow(int(min(f.size, 1<<20)))
+	_, err = b.ReadFrom(r)
+	return b.Bytes(), err
+}
+
+// checked reads one file's content and holds it against what the archive and
+// RECORD say.
+type checked struct {
+	f      *file
+	in     *inflater
+	closer io.Closer
+	left   int64
+	crc    hash.Hash32
+	digest hash.Hash // nil: RECORD has no hash for it
+	err    error     // io.EOF once all was checked
+}
+
+func (c *checked) Read(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n := 0
+	if c.left > 0 {
+		var err error
+		n, err = c.in.Read(p[:min(int64(len(p)), c.left)])
+		c.left -= int64(n)
+		c.crc.Write(p[:n])
+		if c.digest != nil {
+			c.digest.Write(p[:n])
+		}
+		if err != nil && err != io.EOF {
+			return c.fail("is damaged", err)
+		}
+		if err == io.EOF && c.left > 0 {
+			return c.fail("is shorter than the archive's directory says", nil)
+		}
+		if c.left > 0 {
+			return n, nil
+		}
+	}
+	if reason := c.end(); reason != "" {
+		return c.fail(reason, nil)
+	}
+	c.err = io.EOF
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (c *checked) fail(reason string, cause error) (int, error) {
+	c.err = &Error{Wheel: c.f.w.Name.Filename, Entry: c.f.name, Reason: reason, Err: cause}
+	return 0, c.err
+}
+
+// end makes the checks that need the whole content; it returns what is wrong.
+func (c *checked) end() string {
+	var extra [1]byte
+	for {
+		n, err := c.in.Read(extra[:])
+		if n > 0 {
+			return "is longer than the archive's directory says"
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return "is damaged: " + err.Error()
+		}
+	}
+	if c.crc.Sum32() != c.f.crc {
+		return "does not have the CRC that the archive's directory says"
+	}
+	if c.digest == nil {
+		return ""
+	}
+	if got := c.digest.Sum(nil); !bytes.Equal(got, c.f.row.digest) {
+		return fmt.Sprintf("does not have the hash that RECORD says: it is %s, not %s",
+			hex.EncodeToString(got), hex.EncodeToString(c.f.row.digest))
+	}
+	return ""
+}
+
+func (c *checked) Close() error {
+	if c.in == nil {
+		return nil
+	}
+	c.f.w.pool.put(c.in)
+	c.in = nil
+	if c.err == nil {
+		c.err = fs.ErrClosed
+	}
+	return c.closer.Close()
+}
+
+// inflaters keeps the decompressors of one wheel for the next file: a wheel has
+// hundreds of small files, and a decompressor is 40 kB.
+type inflaters struct{ pool sync.Pool }
+
+// inflater reads the bytes of one entry, deflated or stored.
+type inflater struct {
+	io.Reader
+	raw   *bufio.Reader
+	flate io.ReadCloser
+}
+
+func (p *inflaters) get(r io.Reader, deflated bool) *inflater {
+	in, _ := p.pool.Get().(*inflater)
+	if in == nil {
+		in = &inflater{raw: bufio.NewReaderSize(nil, 64<<10)}
+	}
+	in.raw.Reset(r)
+	switch {
+	case !deflated:
+		in.Reader = in.raw
+		return in
+	case in.flate == nil:
+		in.flate = flate.NewReader(in.raw)
+	default:
+		in.flate.(flate.Resetter).Reset(in.raw, nil) // never fails without a dictionary
+	}
+	in.Reader = in.flate
+	return in
+}
+
+func (p *inflaters) put(in *inflater) {
+	in.raw.Reset(nil)
+	p.pool.Put(in)
+}
