@@ -1,0 +1,158 @@
+package base
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/boyabuild/boyabuild/pkg/debian"
+	"github.com/boyabuild/boyabuild/pkg/layers"
+)
+
+// searchPath is where programs are looked for in an assembled base, as in every
+// Debian image.
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// part is a layer of an assembled base, and what the image's history says of it.
+type part struct {
+	Layer layers.Descriptor `json:"layer"`
+	Says  string            `json:"says"`
+}
+
+// assembled makes the base of Debian packages: of those that the name was
+// resolved to before, unless Pull is set, and with the layers that were made of
+// those before, if they are still there.
+func (r *resolver) assembled(text string) error {
+	spec, err := debian.ParseSpec(text)
+	if err != nil {
+		return err
+	}
+	if r.base.Platform.OS != "linux" {
+		return &PlatformError{Want: r.base.Platform, Have: []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}}
+	}
+	arch := debian.Architecture(r.base.Platform.Architecture, r.base.Platform.Variant)
+	switch {
+	case arch == "":
+		return &debian.SpecError{Text: text, Reason: "Debian has no architecture for " + platformName(r.base.Platform)}
+	case spec.Arch == "":
+		spec.Arch = arch
+	case spec.Arch != arch:
+		return &debian.SpecError{Text: text, Reason: fmt.Sprintf("its arch is %s, but the image is for %s", spec.Arch, platformName(r.base.Platform))}
+	}
+	lock, fresh, err := r.lock(spec)
+	if err != nil {
+		return err
+	}
+	parts, err := r.parts(spec, lock)
+	if gone := new(debian.GoneError); errors.As(err, &gone) && !fresh {
+		// The packages were in the store once; newer ones have replaced them on the mirror.
+		r.log().Warn(fmt.Sprintf("the mirror no longer has %s; resolving anew", gone.Package))
+		r.Pull = true
+		if lock, _, err = r.lock(spec); err == nil {
+			parts, err = r.parts(spec, lock)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	r.base.Debian = &lock
+	return r.composeParts(lock, parts)
+}
+
+// lock returns the packages that a spec stands for, and whether the mirror was
+// asked for them now.
+func (r *resolver) lock(spec debian.Spec) (lock debian.Lock, fresh bool, err error) {
+	key, err := keyOf("base/debian/1", spec, r.Debian.Mirror, r.Debian.Keyring.Digest())
+	if err != nil {
+		return lock, false, err
+	}
+	if ok, err := r.Store.Record(key, &lock); err != nil || (ok && !r.Pull && lock.Rules == debian.Rules) {
+		return lock, false, err
+	}
+	if lock, err = debian.Resolve(r.ctx, spec, r.Debian); err != nil {
+		return lock, false, err
+	}
+	return lock, true, r.Store.SetRecord(key, lock)
+}
+
+// parts returns the layers that a lock gives, and makes those that are not in
+// the store.
+func (r *resolver) parts(spec debian.Spec, lock debian.Lock) (parts []part, err error) {
+	key, err := keyOf("base/assembled/1", lock.Rules, lock.Packages, r.Layer.Key())
+	if err != nil {
+		return nil, err
+	}
+	if ok, err := r.Store.Record(key, &parts); err != nil {
+		return nil, err
+	} else if ok && !slices.ContainsFunc(parts, func(p part) bool { return !r.Store.Has(p.Layer.Digest) }) {
+		return parts, nil
+	}
+	scratch, err := r.Store.TempDir("base-")
+	if err != nil {
+		return nil, err
+	}
+	o := r.Debian
+	o.Scratch = scratch
+	root, err := debian.Assemble(r.ctx, spec, lock, o)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(scratch))
+	}
+	defer func() { err = errors.Join(err, root.Close(), os.RemoveAll(scratch)) }()
+	parts = nil
+	for _, tree := range []struct {
+		tree layers.Tree
+		os   bool
+	}{{root.OS, true}, {root.Packages, false}} {
+		if tree.tree.Len() == 0 {
+			continue
+		}
+		d, err := r.Store.AddLayer(r.ctx, tree.tree, r.Layer)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part{d, says(lock, tree.os)})
+	}
+	return parts, r.Store.SetRecord(key, parts)
+}
+
+// says names the packages of a layer.
+func says(lock debian.Lock, system bool) string {
+	var names []string
+	for _, p := range lock.Packages {
+		if p.OS == system {
+			names = append(names, p.Name+"="+p.Version)
+		}
+	}
+	return fmt.Sprintf("Debian %s (%s): %s", lock.Suite, lock.Arch, strings.Join(names, " "))
+}
+
+func (r *resolver) composeParts(lock debian.Lock, parts []part) error {
+	config := v1.Config{Env: []string{"PATH=" + searchPath, "LANG=C.UTF-8"}}
+	if _, ok := lock.Package("python3"); ok {
+		config.Cmd = []string{"python3"}
+	}
+	var made []layers.Descriptor
+	var history []v1.History
+	for _, p := range parts {
+		made = append(made, p.Layer)
+		history = append(history, v1.History{Created: v1.Time{Time: r.created()}, CreatedBy: p.Says})
+	}
+	return r.compose(config, made, history)
+}
+
+// keyOf makes a record's key of all that shapes the record.
+func keyOf(kind string, inputs ...any) (string, error) {
+	b, err := json.Marshal(inputs)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return kind + " " + hex.EncodeToString(sum[:]), nil
+}

@@ -1,0 +1,64 @@
+package base
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/boyabuild/boyabuild/pkg/layers"
+)
+
+// pulls is the number of layers fetched at a time, as docker pull has it.
+const pulls = 3
+
+// Tree returns what is seen when all layers of the base lie on one another. The
+// layers are fetched into the store if they are not there; the files' contents
+// are read when they are opened. It is worked out once.
+func (b *Base) Tree() (layers.Tree, error) { return b.tree() }
+
+// Pull fetches all layers into the store.
+func (b *Base) Pull(ctx context.Context) error {
+	img := b.Image.(*image)
+	return img.pull(ctx, b)
+}
+
+// pull fetches an image's layers, several at a time.
+func (i *image) pull(ctx context.Context, b *Base) error {
+	var absent []*layer
+	var total int64
+	for _, l := range i.own {
+		if !b.o.Store.Has(l.d.Digest) {
+			absent = append(absent, l)
+			total += l.d.Size
+		}
+	}
+	if len(absent) == 0 {
+		return nil
+	}
+	b.o.log().Info(fmt.Sprintf("fetching %d layers of %s (%.1f MB)", len(absent), b.Name, float64(total)/1e6))
+	bar := b.o.progress("layers of "+b.Name, total)
+	defer bar.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(pulls)
+	for _, l := range absent {
+		group.Go(func() error { return l.pull(ctx, bar) })
+	}
+	return group.Wait()
+}
+
+// readTree merges the trees of an image's layers.
+func (r *resolver) readTree(i *image) (layers.Tree, error) {
+	var all layers.Tree
+	if err := i.pull(r.ctx, r.base); err != nil {
+		return all, err
+	}
+	for _, l := range i.own {
+		t, err := layers.ReadTar(l.Uncompressed)
+		if err != nil {
+			return all, fmt.Errorf("read base %s: layer %s: %w", r.base.Name, l.d.Digest, err)
+		}
+		all = layers.Overlay(all, t)
+	}
+	return all, nil
+}
