@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,12 +70,13 @@ func (s *session) cloud(ctx context.Context, f *localFlags, mode startMode) (*cl
 	if err := f.resolveState(s.env); err != nil {
 		return nil, err
 	}
-	client, err := local.Find(f.state)
+	client, err := local.Find(ctx, f.state)
 	if err == nil {
 		c.client, c.url = client, client.URL()
 		return c, nil
 	}
-	if !errors.Is(err, local.ErrNotRunning) {
+	var notRunning *local.NotRunningError
+	if !errors.As(err, &notRunning) {
 		return nil, err
 	}
 	if mode != storing {
@@ -85,7 +87,7 @@ func (s *session) cloud(ctx context.Context, f *localFlags, mode startMode) (*cl
 	if mode == background {
 		return c, c.spawn(ctx)
 	}
-	return c, c.start(ctx)
+	return c, c.start(ctx, s.ui.behind())
 }
 
 // resolveState fills in the default state directory.
@@ -99,15 +101,15 @@ func (f *localFlags) resolveState(e *env) error {
 }
 
 // start runs a local cloud in this process.
-func (c *cloud) start(ctx context.Context) error {
-	own, err := local.New(ctx, local.Options{State: c.flags.state, Address: c.flags.address, Store: c.s.store, Log: c.s.ui.log})
+func (c *cloud) start(ctx context.Context, log *slog.Logger) error {
+	own, err := local.New(ctx, local.Options{State: c.flags.state, Address: c.flags.address, Store: c.s.store, Log: log})
 	if err != nil {
 		return err
 	}
 	c.own, c.url, c.served = own, own.URL(), make(chan error, 1)
 	// The tasks are stopped by close, in order, not by the interruption itself.
 	go func() { c.served <- own.Serve(context.WithoutCancel(ctx)) }()
-	c.client, err = local.Find(c.flags.state)
+	c.client, err = local.Find(ctx, c.flags.state)
 	if err != nil {
 		c.close()
 	}
@@ -154,7 +156,7 @@ func (c *cloud) spawn(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	for {
-		client, err := local.Find(c.flags.state)
+		client, err := local.Find(ctx, c.flags.state)
 		if err == nil {
 			c.client, c.url = client, client.URL()
 			c.s.ui.log.Info(fmt.Sprintf("the local cloud runs at %s (process %d); end it with: boyabuild local stop", c.url, cmd.Process.Pid))

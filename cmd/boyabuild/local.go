@@ -47,7 +47,7 @@ func (s *session) serveLocal(ctx context.Context, f *localFlags) error {
 	if err := c.canRun(ctx); err != nil {
 		return err
 	}
-	if err := c.start(ctx); err != nil {
+	if err := c.start(ctx, s.ui.log); err != nil {
 		return err
 	}
 	defer c.close()
@@ -75,16 +75,17 @@ func localStopCommand(e *env, g *globals, f *localFlags) *cobra.Command {
 			if err := f.resolveState(e); err != nil {
 				return err
 			}
-			client, err := local.Find(f.state)
-			if errors.Is(err, local.ErrNotRunning) {
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+			defer cancel()
+			client, err := local.Find(ctx, f.state)
+			var notRunning *local.NotRunningError
+			if errors.As(err, &notRunning) {
 				s.ui.log.Info("no local cloud is running")
 				return nil
 			}
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
-			defer cancel()
 			if err := client.Stop(ctx); err != nil {
 				return err
 			}

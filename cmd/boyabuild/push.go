@@ -57,6 +57,9 @@ the push succeeds; if it names another, the push is refused.`,
 			if image != "" && len(args) > 0 {
 				return usagef("--image pushes from the local store and builds no context; leave out %s", args[0])
 			}
+			if err := s.checkDestination(&p); err != nil {
+				return err
+			}
 			cloud, err := s.cloud(cmd.Context(), &p.local, storing)
 			if err != nil {
 				return err
@@ -83,9 +86,6 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 	if err != nil {
 		return name.Digest{}, err
 	}
-	if tag.TagStr() == "latest" {
-		return name.Digest{}, &push.LatestError{Tag: tag}
-	}
 	var img push.Image
 	if image != "" {
 		img, err = s.stored(image)
@@ -111,30 +111,40 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 	return r.Digest, nil
 }
 
-// destination completes the repository and joins the tag to it.
-func (s *session) destination(ctx context.Context, c *cloud, p *pushFlags) (name.Tag, error) {
-	repository := p.repository
-	if repository == "" {
-		repository = s.config.Repository
+// checkDestination finds out, before anything is started or built, whether the
+// command line and the configuration name a place to push to.
+func (s *session) checkDestination(p *pushFlags) error {
+	if p.repository == "" {
+		p.repository = s.config.Repository
 	}
 	switch {
 	case p.tag == "":
-		return name.Tag{}, &usageError{text: "--tag is missing", hint: "give the version to push: --tag 1.0"}
-	case repository == "":
-		return name.Tag{}, &usageError{text: "no repository to push to", hint: "give --repository, or repository: in boyabuild.yaml"}
-	case strings.Contains(repository[strings.LastIndexByte(repository, '/')+1:], ":"):
-		return name.Tag{}, usagef("repository %s has a tag of its own; give it as --tag", repository)
+		return &usageError{text: "--tag is missing", hint: "give the version to push: --tag 1.0"}
+	case p.tag == "latest":
+		return &usageError{text: "--tag latest is refused: tags never move, and latest is meant to", hint: "give the image a tag of its own, such as a version or the commit: --tag 1.0"}
+	case p.repository == "":
+		return &usageError{text: "no repository to push to", hint: "give --repository, or repository: in boyabuild.yaml"}
+	case strings.Contains(p.repository[strings.LastIndexByte(p.repository, '/')+1:], ":"):
+		return usagef("repository %s has a tag of its own; give it as --tag", p.repository)
 	}
 	if _, err := name.NewTag("image:" + p.tag); err != nil {
-		return name.Tag{}, usagef("--tag %s: a tag is up to 128 letters, digits, underscores, dots and dashes, and begins with none of the last two", p.tag)
+		return usagef("--tag %s: a tag is up to 128 letters, digits, underscores, dots and dashes, and begins with none of the last two", p.tag)
 	}
-	full, err := c.repository(ctx, repository, p.create)
+	if _, err := name.NewRepository(p.repository); err != nil {
+		return usagef("repository %s is not a name such as shop/web or ghcr.io/shop/web", p.repository)
+	}
+	return nil
+}
+
+// destination completes the repository and joins the tag to it.
+func (s *session) destination(ctx context.Context, c *cloud, p *pushFlags) (name.Tag, error) {
+	full, err := c.repository(ctx, p.repository, p.create)
 	if err != nil {
 		return name.Tag{}, err
 	}
 	r, err := name.NewRepository(full, c.nameOptions()...)
 	if err != nil {
-		return name.Tag{}, usagef("repository %s: %v", repository, err)
+		return name.Tag{}, fmt.Errorf("repository %s: %w", full, err)
 	}
 	return r.Tag(p.tag), nil
 }

@@ -38,12 +38,13 @@ type session struct {
 	config  *config
 	store   *store.Store
 	ui      *ui
+	started time.Time
 }
 
 // newSession opens a session; the first argument, if there is one, is the build
 // context.
 func newSession(cmd *cobra.Command, e *env, g *globals, args []string) (*session, error) {
-	s := &session{env: e, cmd: cmd, context: "."}
+	s := &session{env: e, cmd: cmd, context: ".", started: time.Now()}
 	if len(args) > 0 {
 		s.context = args[0]
 	}

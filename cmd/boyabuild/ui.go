@@ -149,3 +149,29 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 // Attributes of a logger are not shown: messages are whole sentences.
 func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
 func (l *lines) WithGroup(string) slog.Handler      { return l }
+
+// behind is the log of what runs in this process beside the command itself: it
+// tells its steps only with -v.
+func (u *ui) behind() *slog.Logger { return slog.New(&demoted{u.log.Handler()}) }
+
+// demoted makes information a detail. Warnings stay.
+type demoted struct{ slog.Handler }
+
+func (d *demoted) Enabled(ctx context.Context, level slog.Level) bool {
+	return d.Handler.Enabled(ctx, lower(level))
+}
+
+func (d *demoted) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = lower(r.Level)
+	return d.Handler.Handle(ctx, r)
+}
+
+func (d *demoted) WithAttrs(a []slog.Attr) slog.Handler { return &demoted{d.Handler.WithAttrs(a)} }
+func (d *demoted) WithGroup(n string) slog.Handler      { return &demoted{d.Handler.WithGroup(n)} }
+
+func lower(l slog.Level) slog.Level {
+	if l == slog.LevelInfo {
+		return slog.LevelDebug
+	}
+	return l
+}

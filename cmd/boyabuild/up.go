@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/boyabuild/boyabuild/pkg/deploy"
+	"github.com/boyabuild/boyabuild/pkg/local"
 )
 
 func upCommand(e *env, g *globals) *cobra.Command {
@@ -49,6 +50,9 @@ ends it.`,
 
 func (s *session) up(ctx context.Context, b *buildFlags, p *pushFlags, d *deployFlags, detach bool) error {
 	if err := s.deployable(); err != nil {
+		return err
+	}
+	if err := s.checkDestination(p); err != nil {
 		return err
 	}
 	mode := running
@@ -101,7 +105,7 @@ func serviceURL(r deploy.Release) string {
 // follow shows the service's logs until it is interrupted.
 func (s *session) follow(ctx context.Context, c *cloud, r deploy.Release) error {
 	s.ui.log.Info(fmt.Sprintf("following the logs of %s; interrupt to end", r.Service))
-	err := c.client.Logs(ctx, r.Cluster, r.Service, true, s.env.stderr)
+	err := c.client.Logs(ctx, local.LogQuery{Cluster: r.Cluster, Service: r.Service, Since: s.started, Follow: true}, s.env.stderr)
 	if ctx.Err() == nil {
 		return err
 	}

@@ -42,6 +42,7 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 	defer os.RemoveAll(work)
 	view, whole := s.view, layers.Tree{}
 	var keys []string
+	count := 0
 	for i := range found {
 		if found[i].IsEmpty() {
 			continue
@@ -51,6 +52,7 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 		if err != nil {
 			return stepFault(step.Origin, err)
 		}
+		count += p.count
 		keys = append(keys, key)
 		whole = layers.Compose(whole, upper)
 		view = layers.Overlay(view, upper)
@@ -64,9 +66,11 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 	if err != nil {
 		return err
 	}
-	if err := s.add(ctx, key, whole); err != nil {
+	made, err := s.add(ctx, key, whole)
+	if err != nil {
 		return stepFault(step.Origin, err)
 	}
+	s.tell(step.Origin, fmt.Sprintf("%s, %s", packages(count), made))
 	s.note(a, false)
 	return nil
 }
@@ -109,6 +113,7 @@ type installation struct {
 	view   layers.Tree
 	work   string // a folder for files taken out of the image
 	env    map[string]string
+	count  int // packages installed
 }
 
 // wanted is what an install asks for, with the files that it names read.
@@ -163,6 +168,8 @@ func (p *installation) refuse() error {
 		return unsupported(fmt.Sprintf("an editable install (-e %s) is not supported", in.Editable[0]), "COPY the app and set PYTHONPATH, or "+wheels)
 	case len(in.Config.NoBinary) > 0 && !slices.Equal(in.Config.NoBinary, []string{":none:"}):
 		return unsupported(fmt.Sprintf("--no-binary %s asks for a build from source, which is not supported", strings.Join(in.Config.NoBinary, ",")), wheels)
+	case in.Tool == pip.UV && !in.System && in.Target == "" && in.Prefix == "" && !p.python.installation.Venv:
+		return unsupported("uv pip install wants a virtual environment, and the image's PATH leads to none", "write uv pip install --system, or set UV_SYSTEM_PYTHON=1")
 	case in.IgnoreRequiresPython:
 		return unsupported("--ignore-requires-python is not supported", "take a version that is made for this Python")
 	}
@@ -411,7 +418,7 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 	if err != nil {
 		return python.Lock{}, err
 	}
-	p.run.log().Info(fmt.Sprintf("resolved %s for %s", packages(len(r.Lock.Packages)), p.python.target))
+	p.run.log().Info(fmt.Sprintf("resolved %s for %s: %s", packages(len(r.Lock.Packages)), p.python.target, pins(r.Lock)))
 	return r.Lock, p.run.Store.SetRecord(key, r.Lock)
 }
 
@@ -452,6 +459,19 @@ func upgrade(in *pip.Install) resolve.Upgrade {
 		return resolve.UpgradeRequested
 	}
 	return resolve.UpgradeNeeded
+}
+
+// pins lists what was resolved, the first few of a long list.
+func pins(l python.Lock) string {
+	const most = 12
+	var names []string
+	for i, pkg := range l.Packages {
+		if i == most {
+			return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), len(l.Packages)-most)
+		}
+		names = append(names, pkg.Name+" "+pkg.Version.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 func packages(n int) string {
@@ -503,7 +523,8 @@ func (p *installation) layOut(ctx context.Context, client *index.Client, lock py
 			return layers.Tree{}, "", err
 		}
 	}
-	p.run.log().Info("installed " + strings.Join(names, ", "))
+	p.count = len(names)
+	p.run.log().Debug("installed " + strings.Join(names, ", "))
 	key, err := keyOf("wheels", []any{made, scheme})
 	return whole, key, err
 }

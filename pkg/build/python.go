@@ -152,7 +152,7 @@ const maxPipSource = 1 << 20
 func (p *installation) defaultIndex(ctx context.Context) (string, error) {
 	key := "default-index/1 " + p.base.Digest.String()
 	var known string
-	if ok, err := p.run.Store.Record(key, &known); err != nil || (ok && !p.run.plan.Options.NoCache) {
+	if ok, err := p.run.Store.Record(key, &known); err != nil || ok {
 		return known, err
 	}
 	u, _, err := pip.FindSource(treeFS{p.base}, p.python.installation.Prefix)

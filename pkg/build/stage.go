@@ -167,11 +167,18 @@ func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 	if err != nil {
 		return &StepError{Origin: origin, Err: err}
 	}
-	if err := s.add(ctx, "tree "+sum.String(), upper); err != nil {
+	made, err := s.add(ctx, "tree "+sum.String(), upper)
+	if err != nil {
 		return &StepError{Origin: origin, Err: err}
 	}
+	s.tell(origin, made)
 	s.note(a, false)
 	return nil
+}
+
+// tell says on one line what a step has come to.
+func (s *stage) tell(origin dockerfile.Origin, what string) {
+	s.run.log().Info(fmt.Sprintf("%s: %s", clip(origin.Text, 70), what))
 }
 
 // asInput makes an error about a step the Dockerfile's own fault, unless it is
@@ -194,8 +201,8 @@ func (s *stage) note(a dockerfile.Applied, empty bool) {
 
 // add lays upper, as a layer of its own, on what is there. The key stands for
 // everything that shapes upper; with the layer on record under it, its bytes
-// are not made again.
-func (s *stage) add(ctx context.Context, key string, upper layers.Tree) error {
+// are not made again. What was done comes back in words.
+func (s *stage) add(ctx context.Context, key string, upper layers.Tree) (string, error) {
 	o := layers.Options{Time: s.run.plan.Options.Time, Compression: s.run.plan.Options.Compression}
 	key = o.Key() + " " + key
 	var d layers.Descriptor
@@ -203,24 +210,35 @@ func (s *stage) add(ctx context.Context, key string, upper layers.Tree) error {
 	if !s.run.plan.Options.NoCache {
 		var err error
 		if known, err = s.run.Store.Record(key, &d); err != nil {
-			return err
+			return "", err
 		}
 	}
-	if known && s.run.Store.Has(d.Digest) {
-		s.run.log().Debug("layer is on record", "digest", d.Digest)
-	} else {
+	made := "unchanged"
+	if !known || !s.run.Store.Has(d.Digest) {
 		var err error
 		if d, err = s.run.Store.AddLayer(ctx, upper, o); err != nil {
-			return err
+			return "", err
 		}
 		if err := s.run.Store.SetRecord(key, d); err != nil {
-			return err
+			return "", err
 		}
-		s.run.log().Debug("made layer", "digest", d.Digest, "bytes", d.Size)
+		made = bytesText(d.Size)
 	}
+	s.run.log().Debug("layer", "digest", d.Digest, "bytes", d.Size, "on record", known)
 	s.layers = append(s.layers, s.run.Store.Layer(d))
 	s.view = layers.Overlay(s.view, upper)
-	return nil
+	return made, nil
+}
+
+// bytesText shows a number of bytes to a person, in SI units.
+func bytesText(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1_000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 }
 
 // copy gathers what a COPY lays over the image.
