@@ -1,0 +1,213 @@
+package index
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/boyabuild/boyabuild/pkg/python"
+)
+
+// maxMetadata bounds METADATA; the largest known, with its description, have
+// about 1 MB.
+const maxMetadata = 16 << 20
+
+// Metadata reads the core metadata of a wheel, by the cheapest way that there
+// is: what the cache or this machine has, the file that the index advertises
+// (PEP 658), the end of the wheel by HTTP ranges, the whole wheel, which is
+// then kept. A ".metadata" that is not advertised is never asked for: servers
+// answer 404 for it, or worse.
+//
+// The error is an *InvalidWheelError when the metadata is there but wrong, so
+// that another version may be tried, and anything else when it could not be
+// had.
+//
+// Metadata that came by ranges is as trustworthy as the connection: the hash of
+// the wheel is verified when Fetch gets all of it.
+func (c *Client) Metadata(ctx context.Context, f File) (python.Metadata, error) {
+	if f.Kind != Wheel {
+		return python.Metadata{}, fmt.Errorf("read metadata of %s: it is not a wheel", f.Filename)
+	}
+	key := f.URL
+	if h, ok := sha256Of(f.Hashes); ok {
+		key = h.String()
+	}
+	m, err := c.metadata.do(ctx, key, func(ctx context.Context) (python.Metadata, error) {
+		text, err := c.metadataText(ctx, f)
+		if err != nil {
+			return python.Metadata{}, err
+		}
+		return parseMetadata(f, text)
+	})
+	if err != nil {
+		return python.Metadata{}, fmt.Errorf("read metadata of %s: %w", f.Filename, err)
+	}
+	return m, nil
+}
+
+// metadataRecord is what is kept of a METADATA: its header fields.
+type metadataRecord struct {
+	Headers string `json:"headers"`
+}
+
+func (c *Client) metadataText(ctx context.Context, f File) ([]byte, error) {
+	h, hashed := sha256Of(f.Hashes)
+	key := "wheel-metadata/" + h.String()
+	if hashed {
+		var known metadataRecord
+		if ok, err := c.cache.Record(key, &known); err == nil && ok && known.Headers != "" {
+			return []byte(known.Headers), nil
+		}
+	}
+	text, err := c.readMetadata(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	text = headers(text)
+	if hashed {
+		if err := c.cache.SetRecord(key, metadataRecord{string(text)}); err != nil {
+			c.log.Debug(fmt.Sprintf("keep metadata of %s: %v", f.Filename, err))
+		}
+	}
+	return text, nil
+}
+
+// readMetadata is the ladder.
+func (c *Client) readMetadata(ctx context.Context, f File) ([]byte, error) {
+	h, hashed := sha256Of(f.Hashes)
+	if f.Local() || hashed && c.cache.Has(h) {
+		return c.wholeWheel(ctx, f)
+	}
+	u, err := url.Parse(f.URL)
+	if err != nil {
+		return nil, redactURLError(err)
+	}
+	if f.CoreMetadata {
+		text, err := c.advertised(ctx, f, u)
+		var missing *NotFoundError
+		if !errors.As(err, &missing) {
+			return text, err
+		}
+		c.log.Debug(fmt.Sprintf("%s advertises metadata of %s but does not have it", f.Index, f.Filename))
+	}
+	if f.Size > 0 && f.Size <= tailSize {
+		return c.wholeWheel(ctx, f) // one request either way, and the wheel is kept
+	}
+	return c.ranged(ctx, f, u)
+}
+
+// advertised reads the metadata file of PEP 658 and verifies it.
+func (c *Client) advertised(ctx context.Context, f File, u *url.URL) ([]byte, error) {
+	at := *u
+	at.Path, at.RawPath = u.Path+".metadata", ""
+	if u.RawPath != "" {
+		at.RawPath = u.RawPath + ".metadata"
+	}
+	_, text, err := c.http.read(ctx, &at, http.Header{}, maxMetadata)
+	if err != nil {
+		return nil, err
+	}
+	for _, algorithm := range sortedAlgorithms(f.MetadataHashes) {
+		if h := newHash(algorithm); h != nil {
+			h.Write(text)
+			if got := hex.EncodeToString(h.Sum(nil)); got != f.MetadataHashes[algorithm] {
+				return nil, &HashError{Subject: f.Filename + ".metadata", Algorithm: algorithm, Want: f.MetadataHashes[algorithm], Got: got}
+			}
+		}
+	}
+	return text, nil
+}
+
+// wholeWheel reads the metadata out of the wheel in the cache.
+func (c *Client) wholeWheel(ctx context.Context, f File) ([]byte, error) {
+	blob, err := c.Fetch(ctx, f.WheelFile())
+	if err != nil {
+		return nil, err
+	}
+	return readWheel(blob.Path, f)
+}
+
+func readWheel(path string, f File) ([]byte, error) {
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return nil, &InvalidWheelError{f.Filename, err}
+	}
+	defer z.Close()
+	return zipMetadata(&z.Reader, f)
+}
+
+// zipMetadata finds and reads NAME-VERSION.dist-info/METADATA.
+func zipMetadata(z *zip.Reader, f File) ([]byte, error) {
+	var found *zip.File
+	for _, entry := range z.File {
+		dir, ok := strings.CutSuffix(entry.Name, ".dist-info/METADATA")
+		if !ok || strings.Contains(dir, "/") {
+			continue
+		}
+		// Old wheels escape the name in other ways than the file name does.
+		name, _, _ := strings.Cut(dir, "-")
+		if python.NormalizeName(name) != python.NormalizeName(f.Wheel.Name) {
+			continue
+		}
+		if found != nil {
+			return nil, &InvalidWheelError{f.Filename, errors.New("more than one METADATA")}
+		}
+		found = entry
+	}
+	if found == nil {
+		return nil, &InvalidWheelError{f.Filename, errors.New("no METADATA in it")}
+	}
+	r, err := found.Open()
+	if err != nil {
+		return nil, zipError(f, err)
+	}
+	defer r.Close()
+	text, err := readLimit(r, maxMetadata)
+	if err != nil {
+		return nil, zipError(f, err)
+	}
+	return text, nil
+}
+
+// zipError tells what is wrong with a wheel from what is wrong with the
+// network, which lies under the zip reader.
+func zipError(f File, err error) error {
+	var remote *remoteError
+	if errors.As(err, &remote) {
+		return remote.err
+	}
+	return &InvalidWheelError{f.Filename, err}
+}
+
+// headers are the fields of a METADATA without the description below them.
+func headers(text []byte) []byte {
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	if i := bytes.Index(text, []byte("\n\n")); i >= 0 {
+		return text[:i+1]
+	}
+	return text
+}
+
+// parseMetadata parses and checks that it is about the wheel it came from.
+func parseMetadata(f File, text []byte) (python.Metadata, error) {
+	m, err := python.ParseMetadata(text)
+	if err != nil || len(m.Problems) > 0 {
+		m, err = python.ParseMetadata(repairMetadata(text))
+	}
+	if err != nil {
+		return python.Metadata{}, &InvalidWheelError{f.Filename, err}
+	}
+	if python.NormalizeName(m.Name) != python.NormalizeName(f.Wheel.Name) {
+		return python.Metadata{}, &InvalidWheelError{f.Filename, fmt.Errorf("its METADATA is that of %s", m.Name)}
+	}
+	if m.Version.Compare(f.Version) != 0 {
+		return python.Metadata{}, &InvalidWheelError{f.Filename, fmt.Errorf("its METADATA is that of version %s", m.Version)}
+	}
+	return m, nil
+}

@@ -1,0 +1,195 @@
+package resolve_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/index"
+	"github.com/boyabuild/boyabuild/pkg/python/index/indextest"
+	"github.com/boyabuild/boyabuild/pkg/python/resolve"
+	"github.com/google/go-cmp/cmp"
+)
+
+// projectRoot is the project's root, from the folder of this package.
+var projectRoot = filepath.Join("..", "..", "..")
+
+// scenario is one of packse's, with what uv answered.
+type scenario struct {
+	ID          string
+	Environment struct{ Python string }
+	Options     struct {
+		Python      string
+		Platform    string   `json:"python_platform"`
+		Prereleases bool     `json:"prereleases"`
+		NoBinary    []string `json:"no_binary"`
+	} `json:"resolver_options"`
+	Root     struct{ Requires []string }
+	Packages map[string]map[string]struct {
+		Files          []string
+		Metadata       string
+		RequiresPython string `json:"requires_python"`
+		Yanked         bool
+	}
+	UV map[string]struct {
+		OK     bool
+		Pins   map[string]string
+		Stderr string
+	}
+}
+
+// differences are the scenarios with another answer than uv's, and why.
+var differences = map[string]string{
+	"wheels/no-binary": "uv reads the metadata of the sdist even with --only-binary :all: when the package is also --no-binary; nothing is built from source here, so the package cannot be had",
+}
+
+// TestConformancePackse runs resolution scenarios against an index over HTTP.
+// The reference is what uv answers for one environment with wheels only.
+func TestConformancePackse(t *testing.T) {
+	dir := os.Getenv("CONFORMANCE_DIR")
+	if dir == "" {
+		dir = filepath.Join("..", "shared", "data")
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(projectRoot, dir)
+	}
+	for name, dir := range map[string]string{
+		"small": filepath.Join(projectRoot, "testdata", "conformance", "packse"),
+		"full":  filepath.Join(dir, "packse"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(files) == 0 && name == "full" {
+				t.Skipf("no scenarios in %s; CONFORMANCE_DIR names another folder", dir)
+			}
+			if len(files) == 0 {
+				t.Fatalf("no scenarios in %s", dir)
+			}
+			for _, file := range files {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var s scenario
+				if err := json.Unmarshal(data, &s); err != nil {
+					t.Fatalf("%s: %v", file, err)
+				}
+				t.Run(s.ID, func(t *testing.T) { runScenario(t, s) })
+			}
+		})
+	}
+}
+
+func runScenario(t *testing.T, s scenario) {
+	server := indextest.NewServer(t)
+	server.Metadata = true
+	for name, versions := range s.Packages {
+		server.AddProject(name)
+		for version, p := range versions {
+			for _, filename := range p.Files {
+				f := indextest.File{
+					Project: name, Filename: filename, Metadata: p.Metadata, RequiresPython: p.RequiresPython,
+					Yanked: p.Yanked, Content: []byte("not read"),
+				}
+				if strings.HasSuffix(filename, ".whl") {
+					_, f.Content = indextest.Wheel(indextest.Spec{Name: name, Version: version, Metadata: p.Metadata})
+				}
+				server.Add(f)
+			}
+		}
+	}
+	resolution, err := resolve.Resolve(context.Background(), scenarioOptions(t, s, server))
+	var unsatisfiable *resolve.UnsatisfiableError
+	if err != nil && !errors.As(err, &unsatisfiable) {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Logf("%v\nhint: %s\nuv: %s", err, unsatisfiable.Hint(), s.UV["only-binary"].Stderr)
+	}
+	got := pins(resolution)
+	want := s.UV["only-binary"]
+	agrees := want.OK == (err == nil) && (!want.OK || cmp.Equal(want.Pins, got))
+	if why, known := differences[s.ID]; known {
+		if agrees {
+			t.Errorf("agrees with uv now, though %q; take it off the list", why)
+		}
+		t.Skip(why)
+	}
+	if !agrees {
+		t.Errorf("uv: ok %t, %v; we: %v, %v", want.OK, want.Pins, got, err)
+	}
+}
+
+func scenarioOptions(t *testing.T, s scenario, server *indextest.Server) resolve.Options {
+	version := s.Environment.Python
+	if s.Options.Python != "" {
+		version = s.Options.Python
+	}
+	o := resolve.Options{
+		Target:   target(t, version, "amd64", "glibc", 28),
+		Source:   client(t, server),
+		NoBinary: s.Options.NoBinary,
+	}
+	switch platform := s.Options.Platform; platform {
+	case "":
+	case "x86_64-manylinux2014":
+		o.Target.Libc.Minor = 17
+	default:
+		t.Fatalf("platform %s: not known to this test", platform)
+	}
+	if s.Options.Prereleases {
+		o.Pre = resolve.PreAllow
+	}
+	for _, text := range s.Root.Requires {
+		o.Requirements = append(o.Requirements, requirement(t, text))
+	}
+	return o
+}
+
+func target(t testing.TB, version, arch, libc string, minor int) python.Target {
+	t.Helper()
+	v, err := python.ParseVersion(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	major := 2
+	if libc == "musl" {
+		major = 1
+	}
+	return python.Target{Python: v, OS: "linux", Arch: arch, Libc: python.Libc{Name: libc, Major: major, Minor: minor}}
+}
+
+func requirement(t testing.TB, text string) python.FileRequirement {
+	t.Helper()
+	r, err := python.ParseRequirement(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return python.FileRequirement{Requirement: r}
+}
+
+func client(t testing.TB, server *indextest.Server) *index.Client {
+	t.Helper()
+	c, err := index.New(index.Options{Indexes: []index.Index{{URL: server.URL}}, Cache: indextest.NewCache(t), HTTP: server.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func pins(r resolve.Resolution) map[string]string {
+	out := map[string]string{}
+	for _, l := range slices.Concat(r.Lock.Packages, r.Kept) {
+		out[l.Name] = l.Version.String()
+	}
+	return out
+}
