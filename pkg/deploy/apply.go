@@ -25,7 +25,10 @@ func (p *Plan) Apply(ctx context.Context) (Release, error) {
 	}
 	if p.Action == ActionNone {
 		log.Info(fmt.Sprintf("%s in %s already runs %s with this image: nothing to do", p.Service, p.Cluster, revisionName(p.TaskDefinition)))
-		return rel, nil
+		if p.options.NoWait {
+			return rel, nil
+		}
+		return rel, p.newRollout().settle(ctx)
 	}
 	if err := p.prepareECS(ctx, &rel); err != nil {
 		return rel, err
