@@ -57,6 +57,7 @@ func (r *resolver) newImage(raw, rawConfig []byte, get fetch, from name.Referenc
 	img := &image{manifest: m, config: c, raw: raw, rawConfig: rawConfig}
 	for i, d := range m.Layers {
 		own := &layer{d: d, diffID: c.RootFS.DiffIDs[i], r: r, get: get}
+		own.unpacked = own.unpacker()
 		var l v1.Layer = own
 		if from != nil {
 			l = &remote.MountableLayer{Layer: l, Reference: from}
@@ -103,6 +104,8 @@ type layer struct {
 	diffID v1.Hash
 	r      *resolver
 	get    fetch
+	// unpacked returns the layer's tree, with contents that are opened at once.
+	unpacked func() (layers.Tree, error)
 }
 
 func (l *layer) Digest() (v1.Hash, error)            { return l.d.Digest, nil }
@@ -194,13 +197,18 @@ type plainReader struct {
 
 func (p *plainReader) Close() error { return p.close() }
 
-// keep puts a small content into the store; want, if not zero, is its digest.
+// keep puts a small content into the store, unless it is there; want, if not
+// zero, is its digest.
 func (r *resolver) keep(b []byte, want v1.Hash) error {
+	got, _, err := v1.SHA256(bytes.NewReader(b))
+	if err != nil || (got == want && r.Store.Has(want)) {
+		return err
+	}
 	var expect *v1.Hash
 	if want != (v1.Hash{}) {
 		expect = &want
 	}
-	_, _, err := r.Store.Put(r.ctx, bytes.NewReader(b), expect)
+	_, _, err = r.Store.Put(r.ctx, bytes.NewReader(b), expect)
 	return err
 }
 

@@ -12,9 +12,10 @@ import (
 // pulls is the number of layers fetched at a time, as docker pull has it.
 const pulls = 3
 
-// Tree returns what is seen when all layers of the base lie on one another. The
-// layers are fetched into the store if they are not there; the files' contents
-// are read when they are opened. It is worked out once.
+// Tree returns what is seen when all layers of the base lie on one another. Its
+// entries come from the store's records; layers that are not on record are
+// fetched and listed. The files' contents are read when they are opened. It is
+// worked out once.
 func (b *Base) Tree() (layers.Tree, error) { return b.tree() }
 
 // Pull fetches all layers into the store.
@@ -50,13 +51,22 @@ func (i *image) pull(ctx context.Context, b *Base) error {
 // readTree merges the trees of an image's layers.
 func (r *resolver) readTree(i *image) (layers.Tree, error) {
 	var all layers.Tree
-	if err := i.pull(r.ctx, r.base); err != nil {
-		return all, err
-	}
+	pulled := false
 	for _, l := range i.own {
-		t, err := layers.ReadTar(l.Uncompressed)
+		t, known, err := r.recordedTree(l)
 		if err != nil {
-			return all, fmt.Errorf("read base %s: layer %s: %w", r.base.Name, l.d.Digest, err)
+			return all, err
+		}
+		if !known {
+			if !pulled { // all at once, so that they come side by side
+				if err := i.pull(r.ctx, r.base); err != nil {
+					return all, err
+				}
+				pulled = true
+			}
+			if t, err = r.listTree(l); err != nil {
+				return all, fmt.Errorf("read base %s: layer %s: %w", r.base.Name, l.d.Digest, err)
+			}
 		}
 		all = layers.Overlay(all, t)
 	}

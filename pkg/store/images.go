@@ -53,7 +53,7 @@ func (s *Store) PutImage(ctx context.Context, img v1.Image) (v1.Descriptor, erro
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	if _, _, err := s.Put(ctx, bytes.NewReader(config), nil); err != nil {
+	if _, _, err := s.putBytes(ctx, config); err != nil {
 		return v1.Descriptor{}, err
 	}
 	return s.putManifest(ctx, img)
@@ -117,11 +117,20 @@ func (s *Store) putManifest(ctx context.Context, m Manifest) (v1.Descriptor, err
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	h, n, err := s.Put(ctx, bytes.NewReader(raw), nil)
+	h, n, err := s.putBytes(ctx, raw)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
 	return v1.Descriptor{MediaType: mt, Digest: h, Size: n}, nil
+}
+
+// putBytes stores b unless it is in the store.
+func (s *Store) putBytes(ctx context.Context, b []byte) (v1.Hash, int64, error) {
+	h, n, err := v1.SHA256(bytes.NewReader(b))
+	if err != nil || s.Has(h) {
+		return h, n, err
+	}
+	return s.Put(ctx, bytes.NewReader(b), &h)
 }
 
 // Image returns the stored image with the manifest digest h; [fs.ErrNotExist]

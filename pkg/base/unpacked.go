@@ -1,0 +1,170 @@
+package base
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/boyabuild/boyabuild/pkg/layers"
+)
+
+// maxUnpacked bounds the tar of one layer, which is written to the disk for as
+// long as its files are read; the largest images in use (GPU libraries) unpack
+// to about 20 GB.
+const maxUnpacked = 64 << 30
+
+// entry is a layers.Entry on record, without its content: that is opened by its
+// path.
+type entry struct {
+	Path    string            `json:"p"`
+	Kind    layers.Kind       `json:"k"`
+	Mode    uint32            `json:"m"`
+	UID     int               `json:"u,omitempty"`
+	GID     int               `json:"g,omitempty"`
+	Size    int64             `json:"s,omitempty"`
+	Link    string            `json:"l,omitempty"`
+	Major   int64             `json:"major,omitempty"`
+	Minor   int64             `json:"minor,omitempty"`
+	Xattrs  map[string][]byte `json:"x,omitempty"`
+	Opaque  bool              `json:"o,omitempty"`
+	Implied bool              `json:"i,omitempty"`
+}
+
+// entriesKey is where the entries of a layer are on record.
+func entriesKey(l *layer) string { return "base/entries/1 " + l.d.Digest.String() }
+
+// listTree reads the tree of a layer, and puts its entries on record.
+func (r *resolver) listTree(l *layer) (layers.Tree, error) {
+	t, err := l.unpacked()
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	list := make([]entry, 0, t.Len())
+	for _, e := range t.Entries() {
+		if !utf8.ValidString(e.Path) || !utf8.ValidString(e.Link) {
+			return t, nil // JSON cannot hold its name
+		}
+		kept := entry{Path: e.Path, Kind: e.Kind, Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, Link: e.Link,
+			Major: e.Major, Minor: e.Minor, Opaque: e.Opaque, Implied: e.Implied}
+		for name, value := range e.Xattrs {
+			if kept.Xattrs == nil {
+				kept.Xattrs = map[string][]byte{}
+			}
+			kept.Xattrs[name] = []byte(value)
+		}
+		list = append(list, kept)
+	}
+	return t, r.Store.SetRecord(entriesKey(l), list)
+}
+
+// recordedTree returns the tree of a layer whose entries are on record. The
+// layer itself is read when the first content is.
+func (r *resolver) recordedTree(l *layer) (layers.Tree, bool, error) {
+	var list []entry
+	if ok, err := r.Store.Record(entriesKey(l), &list); err != nil || !ok {
+		return layers.Tree{}, false, err
+	}
+	entries := make([]layers.Entry, 0, len(list))
+	for _, e := range list {
+		made := layers.Entry{Path: e.Path, Kind: e.Kind, Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, Link: e.Link,
+			Major: e.Major, Minor: e.Minor, Opaque: e.Opaque, Implied: e.Implied}
+		for name, value := range e.Xattrs {
+			if made.Xattrs == nil {
+				made.Xattrs = map[string]string{}
+			}
+			made.Xattrs[name] = string(value)
+		}
+		if e.Size > 0 {
+			made.Content = &content{l, e.Path}
+		}
+		entries = append(entries, made)
+	}
+	t, err := layers.NewTree(entries)
+	return t, err == nil, nil // a record that was tampered with is none
+}
+
+// content is a file of a layer.
+type content struct {
+	l    *layer
+	path string
+}
+
+func (c *content) Open() (io.ReadCloser, error) {
+	t, err := c.l.unpacked()
+	if err != nil {
+		return nil, err
+	}
+	e, ok := t.Lookup(c.path)
+	if !ok || e.Content == nil {
+		return nil, &layers.PathError{Path: c.path, Origin: "layer " + c.l.d.Digest.String(), Reason: "is on record but not in the layer"}
+	}
+	return e.Content.Open()
+}
+
+// unpacker makes a function that unpacks a layer once: its tar goes into a file
+// that no longer has a name, so that any file in it is opened at once and
+// nothing is left behind, whatever happens.
+func (l *layer) unpacker() func() (layers.Tree, error) {
+	return sync.OnceValues(func() (layers.Tree, error) {
+		f, err := l.spool()
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		info, err := f.Stat()
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		return layers.ReadTar(func() (io.ReadCloser, error) {
+			return spooled{io.NewSectionReader(f, 0, info.Size())}, nil
+		})
+	})
+}
+
+// spool writes the layer's tar to a file without a name.
+func (l *layer) spool() (_ *os.File, err error) {
+	r, err := l.Uncompressed()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	dir, err := l.r.Store.TempDir("layer-")
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Create(filepath.Join(dir, "tar"))
+	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+		return nil, err
+	}
+	n, err := io.Copy(f, io.LimitReader(&reader{l.r.ctx, r}, maxUnpacked+1))
+	if err == nil && n > maxUnpacked {
+		err = fmt.Errorf("it unpacks to more than %d bytes", int64(maxUnpacked))
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// spooled reads a part of the file without a name, which lives as long as it is
+// read from.
+type spooled struct{ *io.SectionReader }
+
+func (spooled) Close() error { return nil }
+
+// reader ends with its context.
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

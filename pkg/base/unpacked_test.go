@@ -1,0 +1,113 @@
+package base_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/boyabuild/boyabuild/pkg/base"
+	"github.com/boyabuild/boyabuild/pkg/layers"
+)
+
+// describe lists a tree with its contents.
+func describe(t *testing.T, tree layers.Tree) string {
+	t.Helper()
+	var b strings.Builder
+	for _, e := range tree.Entries() {
+		fmt.Fprintf(&b, "%q %s %o %d:%d %d %q %d:%d %q %t", e.Path, e.Kind, e.Mode, e.UID, e.GID, e.Size, e.Link, e.Major, e.Minor, e.Xattrs, e.Implied)
+		if e.Kind == layers.File || e.Kind == layers.Hardlink {
+			body, err := tree.ReadFile(e.Path, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&b, " %q", body)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func TestTreeOnRecord(t *testing.T) {
+	capability := file("usr/bin/ping", "ping")
+	capability.Xattrs = map[string]string{"security.capability": "\x01\x00\x00\x02\xff\x20"}
+	upper := []layers.Entry{
+		{Path: "etc/hidden", Kind: layers.Whiteout}, {Path: "opt", Kind: layers.Dir, Mode: 0o1777, UID: 3, GID: 4},
+		{Path: "usr/bin/pong", Kind: layers.Hardlink, Link: "usr/bin/ping"}, capability, file("empty", ""),
+		{Path: "dev/null", Kind: layers.CharDevice, Mode: 0o666, Major: 1, Minor: 3},
+	}
+	for name, extra := range map[string][]layers.Entry{
+		"plain names":              {link("here", "/usr/bin")},
+		"a name that is not UTF-8": {file("caf\xe9", "latin")},
+		"a link that is not UTF-8": {link("there", "caf\xe9")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ref := pushed(t, newImage(t, amd64, v1.Config{}, []layers.Entry{file("etc/hidden", "x"), file("etc/shown", "y")}, append(upper, extra...)))
+			o := base.Options{Store: newStore(t)}
+			tree := func() layers.Tree {
+				b := resolve(t, ref, amd64, o)
+				tree, err := b.Tree()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return tree
+			}
+			first := describe(t, tree())
+			if second := describe(t, tree()); second != first {
+				t.Errorf("on record:\n%s\nbefore:\n%s", second, first)
+			}
+			if !strings.Contains(first, "\\xff") || strings.Contains(first, "hidden") {
+				t.Errorf("read wrongly:\n%s", first)
+			}
+		})
+	}
+}
+
+// Any file of the store may be deleted: what is then read is fetched again.
+func TestContentOfALayerThatIsGone(t *testing.T) {
+	ref := pushed(t, newImage(t, amd64, v1.Config{}, []layers.Entry{file("etc/a", "A"), file("etc/b", "B")}))
+	s := newStore(t)
+	o := base.Options{Store: s}
+	b := resolve(t, ref, amd64, o)
+	if _, err := b.Tree(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := b.Image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := digestOf(t, all[0])
+	if err := os.Remove(s.File(gone)); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := resolve(t, ref, amd64, o).Tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Has(gone) {
+		t.Error("the layer was fetched to list it")
+	}
+	if body, err := tree.ReadFile("etc/b", 10); err != nil || string(body) != "B" {
+		t.Errorf("etc/b: %q, %v", body, err)
+	}
+	if left, err := os.ReadDir(s.Dir() + "/tmp"); err != nil || len(left) > 0 {
+		t.Errorf("left in the store: %v, %v", left, err)
+	}
+}
+
+// pushed puts an image into a registry and returns its name there.
+func pushed(t *testing.T, img v1.Image) string {
+	t.Helper()
+	ref, err := name.ParseReference(newServer(t).host + "/base:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, img); err != nil {
+		t.Fatal(err)
+	}
+	return ref.String()
+}
