@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -378,7 +377,7 @@ func (e *execution) start(ctx context.Context, d *containerDefinition) error {
 	process, err := e.c.runner.Start(context.WithoutCancel(ctx), spec)
 	if err != nil {
 		log.Close()
-		os.RemoveAll(spec.Scratch)
+		removeTree(spec.Scratch)
 		return err
 	}
 	rc := &runningContainer{def: d, state: e.state(d.Name), process: process, log: log, scratch: spec.Scratch, ended: make(chan struct{})}

@@ -2,9 +2,7 @@ package local
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -127,9 +125,12 @@ func (e *execution) command(d *containerDefinition, u *unpacked) (Container, err
 	for _, p := range d.PortMappings {
 		c.Ports = append(c.Ports, p.host())
 	}
-	files, err := networkFiles(c.Hostname)
-	c.Files = files
-	return c, err
+	c.Files = sandbox.HostFiles(c.Hostname)
+	if c.Files == nil {
+		c.Files = map[string][]byte{}
+	}
+	c.Files["/etc/hostname"] = []byte(c.Hostname + "\n")
+	return c, nil
 }
 
 func first(values ...string) string {
@@ -157,19 +158,4 @@ func mergeEnv(lists ...[]string) []string {
 		}
 	}
 	return env
-}
-
-// networkFiles are the files by which a task finds names in this machine's network,
-// which it shares.
-func networkFiles(hostname string) (map[string][]byte, error) {
-	files := map[string][]byte{"/etc/hostname": []byte(hostname + "\n")}
-	for _, p := range []string{"/etc/hosts", "/etc/resolv.conf"} {
-		b, err := os.ReadFile(p)
-		if err != nil && !os.IsNotExist(err) {
-			return nil, fmt.Errorf("read this machine's names: %w", err)
-		}
-		files[p] = b
-	}
-	files["/etc/hosts"] = fmt.Appendf(files["/etc/hosts"], "\n127.0.0.1 localhost %s\n", hostname)
-	return files, nil
 }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/boyabuild/boyabuild/pkg/sandbox"
 )
 
 // errLocked says that another process has a lock.
@@ -281,23 +284,9 @@ func emptyDir(dir, prefix string) error {
 	return nil
 }
 
-// removeTree removes a directory tree, also one of an image, which may have
-// directories that their owner may not write to.
-func removeTree(path string) error {
-	if err := os.RemoveAll(path); err == nil {
-		return nil
-	}
-	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() { // before its entries are read
-			return os.Chmod(p, 0o700)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.RemoveAll(path)
-}
+// removeTree removes a directory tree that was unpacked for a task or written by
+// one, whoever its files belong to. It goes on when the cloud is closing.
+func removeTree(path string) error { return sandbox.RemoveAll(context.Background(), path) }
 
 // randomHex returns n random hexadecimal digits.
 func randomHex(n int) string {
