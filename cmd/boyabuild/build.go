@@ -64,7 +64,7 @@ store. Prints NAME@sha256:… on stdout.`,
 		Example: `  boyabuild build -t boyacky/web-app:1.0 .
   boyabuild build --build-context python:alpine=debian://trixie?packages=python3 .
   boyabuild build -o type=oci,dest=image.tar .`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := newSession(cmd, e, g, args)
 			if err != nil {
@@ -94,7 +94,7 @@ store. Prints NAME@sha256:… on stdout.`,
 				}
 				s.ui.log.Info(fmt.Sprintf("wrote %s to %s", o.Type, o.Dest))
 			}
-			repository, _, _ := strings.Cut(names[0], ":")
+			repository := names[0][:strings.LastIndexByte(names[0], ':')] // its tag; a registry may have a port
 			fmt.Fprintf(e.stdout, "%s@%s\n", repository, r.Descriptor.Digest)
 			return nil
 		},
@@ -121,7 +121,7 @@ func (s *session) names(tags []string) ([]string, error) {
 	}
 	var out []string
 	for _, t := range tags {
-		if _, err := name.ParseReference(t); err != nil {
+		if _, err := name.NewTag(t); err != nil {
 			return nil, usagef("-t %s: is not an image name: NAME[:TAG], in lower case", t)
 		}
 		base := t[strings.LastIndexByte(t, '/')+1:]
@@ -255,18 +255,21 @@ func pairs(flag string, values []string, m map[string]string, lookup func(string
 }
 
 func (s *session) platforms(flag []string) ([]v1.Platform, error) {
-	texts := flag
+	texts, wrong := flag, usagef
 	if len(texts) == 0 {
 		texts = s.config.Platforms
+		wrong = func(format string, args ...any) error {
+			return &configError{file: s.config.path, reason: fmt.Sprintf(format, args...)}
+		}
 	}
 	var out []v1.Platform
 	for _, text := range texts {
 		p, err := v1.ParsePlatform(text)
 		if err != nil || p.OS == "" || p.Architecture == "" {
-			return nil, usagef("platform %q is not OS/ARCH[/VARIANT], such as linux/arm64", text)
+			return nil, wrong("platform %q is not OS/ARCH[/VARIANT], such as linux/arm64", text)
 		}
 		if p.OS != "linux" {
-			return nil, usagef("platform %q: only linux images can be built", text)
+			return nil, wrong("platform %q: only linux images can be built", text)
 		}
 		out = append(out, *p)
 	}

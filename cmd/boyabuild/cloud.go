@@ -149,6 +149,7 @@ func (c *cloud) spawn(ctx context.Context) error {
 		args = append(args, "--address", c.flags.address)
 	}
 	cmd := exec.Command(self, args...)
+	cmd.Args[0] = "boyabuild" // what a list of processes shows
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = out, out, detached()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start local cloud: %w", err)
@@ -164,6 +165,7 @@ func (c *cloud) spawn(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			_ = cmd.Process.Signal(os.Interrupt) // it may have ended by itself
 			return ctx.Err()
 		case <-ended:
 			return fmt.Errorf("start local cloud: it ended at once; its messages are in %s", logFile)

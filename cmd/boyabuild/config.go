@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -133,8 +131,13 @@ func parseConfig(file string, b []byte) (*config, error) {
 	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
 		return &config{}, nil
 	} else if err != nil {
-		line, reason := yamlReason(err)
-		return nil, &configError{file: file, line: line, reason: reason}
+		return nil, yamlError(file, err)
+	}
+	var second yaml.Node
+	if err := d.Decode(&second); err == nil {
+		return nil, &configError{file: file, line: second.Line, reason: "a second document begins, and only the first would be read"}
+	} else if !errors.Is(err, io.EOF) {
+		return nil, yamlError(file, err)
 	}
 	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
 		return nil, &configError{file: file, line: doc.Line, reason: "is not a mapping of keys to values"}
@@ -144,21 +147,18 @@ func parseConfig(file string, b []byte) (*config, error) {
 	}
 	c := &config{}
 	if err := doc.Content[0].Decode(c); err != nil {
-		line, reason := yamlReason(err)
-		return nil, &configError{file: file, line: line, reason: reason}
+		return nil, yamlError(file, err)
 	}
 	return c, nil
 }
 
-// yamlReason takes the line out of a YAML error's text, where its type does not
-// give it.
-func yamlReason(err error) (int, string) {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	var line int
-	if _, scanErr := fmt.Sscanf(text, "line %d:", &line); scanErr == nil {
-		_, text, _ = strings.Cut(text, ": ")
+// yamlError places what the YAML parser says.
+func yamlError(file string, err error) error {
+	var at *yaml.LoadError
+	if errors.As(err, &at) {
+		return &configError{file: file, line: at.Mark.Line, reason: oneLine(at.Message)}
 	}
-	return line, strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+	return &configError{file: file, reason: oneLine(err.Error())}
 }
 
 // checkNode refuses keys that t does not have, and values of another shape.
@@ -214,7 +214,7 @@ func checkKeys(file string, n *yaml.Node, t reflect.Type, at string) error {
 		key := n.Content[i]
 		fieldType, ok := fields[key.Value]
 		if !ok {
-			return &configError{file: file, line: key.Line, reason: fmt.Sprintf("unknown key %q", join(at, key.Value)), advice: suggest(key.Value, known)}
+			return &configError{file: file, line: key.Line, reason: fmt.Sprintf("unknown key %q", join(at, key.Value)), advice: suggest(key.Value, known, "known keys: ")}
 		}
 		if seen[key.Value] {
 			return &configError{file: file, line: key.Line, reason: fmt.Sprintf("key %q comes twice", join(at, key.Value))}
@@ -232,21 +232,6 @@ func join(at, key string) string {
 		return key
 	}
 	return at + "." + key
-}
-
-// suggest names the known word nearest to what was written, or all of them.
-func suggest(got string, known []string) string {
-	best, distance := "", len(got)/2+2
-	for _, k := range known {
-		if d := editDistance(got, k); d < distance {
-			best, distance = k, d
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	slices.Sort(known)
-	return "known keys: " + strings.Join(known, ", ")
 }
 
 // editDistance is the number of insertions, deletions and replacements between

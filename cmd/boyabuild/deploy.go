@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/boyabuild/boyabuild/pkg/deploy"
+	"github.com/boyabuild/boyabuild/pkg/local"
 )
 
 // deployFlags are the flags of everything that deploys.
@@ -49,7 +50,7 @@ The files are those of deploy: in boyabuild.yaml. A deployment that fails or is
 rolled back ends with status 3 and the reasons of the tasks that stopped.`,
 		Example: `  boyabuild deploy "$(boyabuild push --tag 1.0)"
   boyabuild deploy --dry-run boyacky/web-app@sha256:…`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := newSession(cmd, e, g, nil)
 			if err != nil {
@@ -104,7 +105,7 @@ func (s *session) deployable() error {
 	}
 	at := s.config.path
 	if at == "" {
-		at = configFile
+		at = filepath.Join(s.context, configFile)
 	}
 	return &configError{file: at, reason: "does not say what to deploy",
 		advice: "set deploy.task_definition and deploy.service to the JSON files that the AWS CLI takes"}
@@ -122,6 +123,36 @@ func (c *cloud) image(ctx context.Context, text string) (name.Digest, error) {
 		return name.Digest{}, err
 	}
 	return name.NewDigest(full+"@"+d.DigestStr(), c.nameOptions()...)
+}
+
+// architectures are those that an image in the local store was built for; nil
+// where it is not there.
+func (s *session) architectures(digest string) []string {
+	h, err := v1.NewHash(digest)
+	if err != nil {
+		return nil
+	}
+	if idx, err := s.store.Index(h); err == nil {
+		m, err := idx.IndexManifest()
+		if err == nil && len(m.Manifests) > 0 && m.Manifests[0].Platform != nil {
+			var all []string
+			for _, d := range m.Manifests {
+				if d.Platform != nil {
+					all = append(all, d.Platform.Architecture)
+				}
+			}
+			return all
+		}
+	}
+	img, err := s.store.Image(h)
+	if err != nil {
+		return nil
+	}
+	config, err := img.ConfigFile()
+	if err != nil || config.Architecture == "" {
+		return nil
+	}
+	return []string{config.Architecture}
 }
 
 // deployInput gathers what to deploy from flags and configuration.
@@ -148,6 +179,8 @@ func (s *session) deployInput(c *cloud, f *deployFlags, image name.Digest) (depl
 		Files:   deploy.Files{TaskDefinition: beside(d.TaskDefinition), Service: beside(d.Service)},
 		Image:   image,
 		Cluster: d.Cluster,
+		// So that an image for another machine is refused before anything is touched.
+		Architectures: s.architectures(image.DigestStr()),
 		Lookup: func(name string) (string, bool) {
 			if v, ok := given[name]; ok {
 				return v, true
@@ -174,7 +207,27 @@ func (c *cloud) deploy(ctx context.Context, in deploy.Input) (deploy.Release, er
 	if err != nil {
 		return deploy.Release{}, err
 	}
-	return deploy.Run(ctx, ecs.NewFromConfig(cfg), in)
+	var plan *deploy.Plan
+	if c.local() {
+		in.Tail = func(ctx context.Context, t deploy.StoppedTask) ([]string, error) { return c.tail(ctx, plan, t) }
+	}
+	if plan, err = deploy.Prepare(ctx, ecs.NewFromConfig(cfg), in); err != nil {
+		return deploy.Release{}, err
+	}
+	if in.DryRun {
+		return deploy.Release{Plan: plan}, nil
+	}
+	return plan.Apply(ctx)
+}
+
+// tail is the last that a task in the local cloud logged.
+func (c *cloud) tail(ctx context.Context, p *deploy.Plan, t deploy.StoppedTask) ([]string, error) {
+	var lines []string
+	err := c.client.Lines(ctx, local.LogQuery{Cluster: p.Cluster, Service: p.Service, Task: t.ID(), Tail: 10}, func(l local.LogLine) error {
+		lines = append(lines, l.Text)
+		return nil
+	})
+	return lines, err
 }
 
 // printPlan shows what a deployment would do.
@@ -187,8 +240,6 @@ func (s *session) printPlan(p *deploy.Plan, diff bool) error {
 		fmt.Fprintln(s.env.stdout, string(b))
 		return nil
 	}
-	for _, change := range slices.Concat(p.TaskChanges, p.ServiceChanges) {
-		fmt.Fprintln(s.env.stdout, change)
-	}
-	return nil
+	_, err := fmt.Fprint(s.env.stdout, p)
+	return err
 }

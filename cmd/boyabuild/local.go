@@ -22,9 +22,9 @@ reach AWS: point AWS_ENDPOINT_URL at the printed address, or use --local.
 
 Repositories, task definitions and services are kept in the state directory, and
 services are started again with it.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := newSession(cmd, e, g, nil)
+			s, err := bareSession(cmd, e, g)
 			if err != nil {
 				return err
 			}
@@ -65,9 +65,9 @@ func localStopCommand(e *env, g *globals, f *localFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop",
 		Short: "Stop the local cloud that runs, and its tasks",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := newSession(cmd, e, g, nil)
+			s, err := bareSession(cmd, e, g)
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -32,11 +33,12 @@ type env struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	environ        func() []string
+	host           fs.FS // the machine's files, for its apt sources
 }
 
 func main() {
 	sandbox.Main() // never returns in a re-executed stage of the sandbox
-	os.Exit(run(os.Args[1:], &env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ}))
+	os.Exit(run(os.Args[1:], &env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ, host: os.DirFS("/")}))
 }
 
 // run executes one command line and returns the exit status.
@@ -135,6 +137,8 @@ file is wrong, 3 deployed but not healthy or rolled back, 130 interrupted.`,
 		SilenceErrors:     true,
 		Version:           version(),
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              cobra.ArbitraryArgs,
+		RunE:              helpOrUnknown,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnvironment(cmd, e); err != nil {
 				return err
@@ -143,6 +147,7 @@ file is wrong, 3 deployed but not healthy or rolled back, 130 interrupted.`,
 			return nil
 		},
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
 	root.SetVersionTemplate("boyabuild {{.Version}}\n")
@@ -169,7 +174,7 @@ func fromEnvironment(cmd *cobra.Command, e *env) error {
 			return
 		}
 		if err := cmd.Flags().Set(f.Name, value); err != nil {
-			first = usagef("environment variable %s=%s: %v", name, value, err)
+			first = usagef("environment variable %s is %q, not %s", name, value, kindOf(f))
 		}
 	})
 	return first

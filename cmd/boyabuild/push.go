@@ -47,7 +47,7 @@ the push succeeds; if it names another, the push is refused.`,
 		Example: `  boyabuild push --tag 1.0 .
   boyabuild push --tag 1.0 --repository ghcr.io/me/app .
   boyabuild push --image boyacky/web-app --tag 1.0`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := newSession(cmd, e, g, args)
 			if err != nil {
@@ -138,7 +138,7 @@ func (s *session) checkDestination(p *pushFlags) error {
 
 // destination completes the repository and joins the tag to it.
 func (s *session) destination(ctx context.Context, c *cloud, p *pushFlags) (name.Tag, error) {
-	full, err := c.repository(ctx, p.repository, p.create)
+	full, err := c.repository(ctx, p.repository, p.create || c.local())
 	if err != nil {
 		return name.Tag{}, err
 	}
@@ -161,7 +161,7 @@ func (c *cloud) repository(ctx context.Context, repository string, create bool) 
 		return "", err
 	}
 	find := client.Repository
-	if create || c.local() {
+	if create {
 		find = client.CreateRepository
 	}
 	r, err := find(ctx, repository)

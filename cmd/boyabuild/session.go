@@ -44,14 +44,27 @@ type session struct {
 // newSession opens a session; the first argument, if there is one, is the build
 // context.
 func newSession(cmd *cobra.Command, e *env, g *globals, args []string) (*session, error) {
-	s := &session{env: e, cmd: cmd, context: ".", started: time.Now()}
+	at := "."
 	if len(args) > 0 {
-		s.context = args[0]
+		at = args[0]
 	}
-	var err error
-	if s.config, err = loadConfig(g.config, s.context); err != nil {
+	c, err := loadConfig(g.config, at)
+	if err != nil {
 		return nil, err
 	}
+	s, err := bareSession(cmd, e, g)
+	if err != nil {
+		return nil, err
+	}
+	s.context, s.config = at, c
+	return s, nil
+}
+
+// bareSession is for commands that have to do with no app: no configuration is
+// read.
+func bareSession(cmd *cobra.Command, e *env, g *globals) (*session, error) {
+	s := &session{env: e, cmd: cmd, config: &config{}, started: time.Now()}
+	var err error
 	if s.ui, err = g.ui(e); err != nil {
 		return nil, err
 	}
@@ -156,7 +169,7 @@ func (s *session) builder(f *indexFlags) (*build.Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	sources, err := debian.ReadSources(os.DirFS("/"))
+	sources, err := debian.ReadSources(s.env.host)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -22,6 +23,9 @@ type ui struct {
 	out  io.Writer
 	log  *slog.Logger
 	bars *mpb.Progress
+
+	refresh chan any      // draws bars and messages anew
+	closed  chan struct{} // ends the drawing
 }
 
 // newUI takes --progress, -q and -v, and what the environment says.
@@ -45,8 +49,10 @@ func newUI(e *env, progress string, verbose bool) (*ui, error) {
 	case "plain":
 		u.log = slog.New(&lines{out: u.out, level: level})
 	case "tty":
-		u.bars = mpb.New(mpb.WithOutput(u.out), mpb.WithWidth(40), mpb.WithAutoRefresh())
-		u.log = slog.New(&lines{out: u.bars, level: level, colour: e.getenv("NO_COLOR") == ""})
+		u.refresh, u.closed = make(chan any), make(chan struct{})
+		u.bars = mpb.New(mpb.WithOutput(u.out), mpb.WithWidth(40), mpb.WithManualRefresh(u.refresh))
+		u.log = slog.New(&lines{out: &aboveBars{u}, level: level, colour: e.getenv("NO_COLOR") == ""})
+		go u.draw()
 	default:
 		return nil, usagef("--progress is %q, none of auto, tty, plain, json, none", progress)
 	}
@@ -102,11 +108,48 @@ func (b *barWriter) Close() error {
 	return nil
 }
 
+// draw moves the bars on.
+func (u *ui) draw() {
+	ticks := time.NewTicker(100 * time.Millisecond)
+	defer ticks.Stop()
+	for {
+		select {
+		case t := <-ticks.C:
+			select {
+			case u.refresh <- t:
+			case <-u.closed:
+				return
+			}
+		case <-u.closed:
+			return
+		}
+	}
+}
+
 // close waits until the last line has been drawn.
 func (u *ui) close() {
-	if u.bars != nil {
-		u.bars.Shutdown()
+	if u.bars == nil {
+		return
 	}
+	close(u.closed)
+	select {
+	case u.refresh <- time.Now(): // mpb by itself drops what has not been drawn yet
+	case <-time.After(time.Second): // the terminal is gone, and mpb has ended
+	}
+	u.bars.Shutdown()
+}
+
+// aboveBars writes messages, which are drawn at once if nothing else is being
+// drawn, and else with the next tick.
+type aboveBars struct{ *ui }
+
+func (a *aboveBars) Write(p []byte) (int, error) {
+	n, err := a.bars.Write(p)
+	select {
+	case a.refresh <- time.Now():
+	default:
+	}
+	return n, err
 }
 
 // lines writes a log record as one line of text for a person.

@@ -28,7 +28,7 @@ command returns as soon as the service is healthy, and "boyabuild local stop"
 ends it.`,
 		Example: `  boyabuild up --tag 1.0 .
   boyabuild up --local --tag 1.0 testdata/boyacky`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := newSession(cmd, e, g, args)
 			if err != nil {

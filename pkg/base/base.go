@@ -14,6 +14,7 @@ package base
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -136,7 +137,12 @@ func Resolve(ctx context.Context, ref string, platform v1.Platform, o Options) (
 	b := &Base{Name: ref, Reference: ref, Platform: platform, o: o}
 	o.Debian.Cache, o.Debian.Log, o.Debian.Progress = o.Store, o.Log, o.Progress
 	r := &resolver{Options: o, ctx: ctx, base: b}
-	if err := r.resolve(ref); err != nil {
+	err := r.resolve(ref)
+	var spec *debian.SpecError
+	switch {
+	case errors.As(err, &spec):
+		return nil, err // names the base itself
+	case err != nil:
 		return nil, fmt.Errorf("resolve base %s: %w", ref, err)
 	}
 	return b, nil

@@ -55,11 +55,20 @@ func cutSelector(s string) (dir, selector string) {
 	return s, ""
 }
 
+// unreadable reports a path that cannot be looked at.
+func unreadable(path string, err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return &LayoutError{Path: path, Reason: err.Error()}
+}
+
 // layout resolves an image in an OCI layout, by its name or digest; with
 // neither it must be the only one, or be called "latest".
 func (r *resolver) layout(dir, selector string) error {
 	if info, err := os.Stat(dir); err != nil {
-		return err
+		return unreadable(dir, err)
 	} else if !info.IsDir() {
 		return &LayoutError{Path: dir, Reason: "it is not a directory with an OCI layout"}
 	}
@@ -210,7 +219,7 @@ func (r *resolver) archive(file string) error {
 	}
 	info, err := os.Stat(abs)
 	if err != nil {
-		return err
+		return unreadable(file, err)
 	}
 	key := fmt.Sprintf("base/archive/1 %s %d %d", abs, info.Size(), info.ModTime().UnixNano())
 	var known archiveRecord

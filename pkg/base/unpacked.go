@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"sync"
 	"unicode/utf8"
@@ -18,8 +19,8 @@ import (
 // to about 20 GB.
 const maxUnpacked = 64 << 30
 
-// entry is a layers.Entry on record, without its content: that is opened by its
-// path.
+// entry is a layers.Entry on record. Its content is opened by its path, but for
+// the files that each build asks for.
 type entry struct {
 	Path    string            `json:"p"`
 	Kind    layers.Kind       `json:"k"`
@@ -33,6 +34,23 @@ type entry struct {
 	Xattrs  map[string][]byte `json:"x,omitempty"`
 	Opaque  bool              `json:"o,omitempty"`
 	Implied bool              `json:"i,omitempty"`
+	Body    []byte            `json:"b,omitempty"`
+}
+
+// maxBody bounds the files that are kept on record with their entries, in bytes.
+const maxBody = 128 << 10
+
+// asked says whether a file is one of those that every build asks for, so that
+// a layer need not be unpacked for them: what tells the installed distributions,
+// and the users.
+func asked(file string) bool {
+	switch path.Base(file) {
+	case "METADATA", "RECORD", "INSTALLER":
+		return path.Ext(path.Dir(file)) == ".dist-info"
+	case "PKG-INFO":
+		return path.Ext(path.Dir(file)) == ".egg-info"
+	}
+	return file == "etc/passwd" || file == "etc/group"
 }
 
 // entriesKey is where the entries of a layer are on record.
@@ -57,6 +75,11 @@ func (r *resolver) listTree(l *layer) (layers.Tree, error) {
 			}
 			kept.Xattrs[name] = []byte(value)
 		}
+		if e.Kind == layers.File && e.Size <= maxBody && asked(e.Path) {
+			if kept.Body, err = t.ReadFile(e.Path, maxBody); err != nil {
+				return layers.Tree{}, err
+			}
+		}
 		list = append(list, kept)
 	}
 	return t, r.Store.SetRecord(entriesKey(l), list)
@@ -79,7 +102,10 @@ func (r *resolver) recordedTree(l *layer) (layers.Tree, bool, error) {
 			}
 			made.Xattrs[name] = string(value)
 		}
-		if e.Size > 0 {
+		switch {
+		case e.Size > 0 && int64(len(e.Body)) == e.Size:
+			made.Content = layers.Bytes(e.Body)
+		case e.Size > 0:
 			made.Content = &content{l, e.Path}
 		}
 		entries = append(entries, made)

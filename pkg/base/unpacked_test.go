@@ -46,7 +46,7 @@ func TestTreeOnRecord(t *testing.T) {
 		"a link that is not UTF-8": {link("there", "caf\xe9")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ref := pushed(t, newImage(t, amd64, v1.Config{}, []layers.Entry{file("etc/hidden", "x"), file("etc/shown", "y")}, append(upper, extra...)))
+			ref := pushed(t, newImage(t, amd64, v1.Config{}, []layers.Entry{file("etc/hidden", "x"), file("etc/shown", "y"), file("a-1.dist-info/METADATA", "Name: a\n")}, append(upper, extra...)))
 			o := base.Options{Store: newStore(t)}
 			tree := func() layers.Tree {
 				b := resolve(t, ref, amd64, o)
@@ -69,7 +69,7 @@ func TestTreeOnRecord(t *testing.T) {
 
 // Any file of the store may be deleted: what is then read is fetched again.
 func TestContentOfALayerThatIsGone(t *testing.T) {
-	ref := pushed(t, newImage(t, amd64, v1.Config{}, []layers.Entry{file("etc/a", "A"), file("etc/b", "B")}))
+	ref := pushed(t, newImage(t, amd64, v1.Config{}, []layers.Entry{file("etc/a", "A"), file("etc/b", "B"), file("etc/passwd", "root:x:0:0")}))
 	s := newStore(t)
 	o := base.Options{Store: s}
 	b := resolve(t, ref, amd64, o)
@@ -88,8 +88,11 @@ func TestContentOfALayerThatIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if body, err := tree.ReadFile("etc/passwd", 100); err != nil || string(body) != "root:x:0:0" {
+		t.Errorf("etc/passwd: %q, %v", body, err)
+	}
 	if s.Has(gone) {
-		t.Error("the layer was fetched to list it")
+		t.Error("the layer was fetched for what is on record")
 	}
 	if body, err := tree.ReadFile("etc/b", 10); err != nil || string(body) != "B" {
 		t.Errorf("etc/b: %q, %v", body, err)

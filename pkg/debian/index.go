@@ -116,6 +116,9 @@ func missing(err error) bool {
 // release fetches and checks a source's InRelease.
 func (o Options) release(ctx context.Context, spec Spec, s Source) (release, error) {
 	text, err := o.read(ctx, s.URI+"/dists/"+s.Suite+"/InRelease", maxRelease)
+	if missing(err) {
+		return release{}, &SuiteError{Suite: s.Suite, Err: err}
+	}
 	if err != nil {
 		return release{}, err
 	}

@@ -57,6 +57,22 @@ func (e *ValidityError) Hint() string {
 	return "is the clock of this machine right?"
 }
 
+// SuiteError reports a suite that the mirror does not have.
+type SuiteError struct {
+	Suite string
+	Err   error // the mirror's answer
+}
+
+func (e *SuiteError) Error() string { return fmt.Sprintf("no suite %q: %v", e.Suite, e.Err) }
+
+// Unwrap returns the mirror's answer.
+func (e *SuiteError) Unwrap() error { return e.Err }
+
+// Hint says what suites are called.
+func (e *SuiteError) Hint() string {
+	return "suites go by their code names, such as bookworm, trixie and sid; a mirror may leave out old ones"
+}
+
 // release is what an InRelease file says.
 type release struct {
 	suite, codename  string

@@ -220,7 +220,7 @@ func (e *RepositoryNotFoundError) Unwrap() error { return e.Cause }
 
 // Hint says how to have it made.
 func (e *RepositoryNotFoundError) Hint() string {
-	return "let boyabuild make it with --create-repository, or choose another region or profile"
+	return "let boyabuild push --create-repository make it, or choose another region or profile"
 }
 
 // APIError is an answer of AWS that is not about repositories, or none.
