@@ -132,6 +132,7 @@ func (b *Builder) Build(ctx context.Context, p *Plan) (*Result, error) {
 // it needs itself, and makes an image of the last.
 func (b *Builder) buildPlatform(ctx context.Context, p *Plan, pp *PlatformPlan, files *contextDir) (v1.Image, error) {
 	run := &platformBuild{Builder: b, plan: p, platform: pp, files: files, done: map[int]*stage{}}
+	defer run.close()
 	var last *stage
 	for _, st := range pp.resolved.Stages {
 		if st.Context != "" {
@@ -144,6 +145,13 @@ func (b *Builder) buildPlatform(ctx context.Context, p *Plan, pp *PlatformPlan, 
 		run.done[st.Index], last = s, s
 	}
 	return last.image(p.Options)
+}
+
+// close ends the use of other contexts' files; what was copied is in the store.
+func (p *platformBuild) close() {
+	for _, c := range p.opened {
+		c.Close()
+	}
 }
 
 func (b *Builder) log() *slog.Logger {

@@ -79,7 +79,7 @@ func (c *copyStep) tree(lower layers.Tree) (layers.Tree, error) {
 	}
 	out := &copied{step: c, lower: lower, entries: map[string]layers.Entry{}}
 	for _, src := range sources {
-		if err := out.add(src, dest, wantsDir); err != nil {
+		if err := out.add(src.path, c.below(dest, src), wantsDir); err != nil {
 			return layers.Tree{}, err
 		}
 	}
@@ -93,11 +93,36 @@ func (c *copyStep) tree(lower layers.Tree) (layers.Tree, error) {
 	return out.tree()
 }
 
+// sourcePath is a path of from that a source stands for.
+type sourcePath struct {
+	path string
+	// pivot is the number of leading directories that --parents does not keep:
+	// those before a "/./" in the source.
+	pivot int
+}
+
+// below returns where a source goes: with --parents below the directories that
+// it keeps, else to dest itself.
+func (c *copyStep) below(dest string, src sourcePath) string {
+	if !c.parents {
+		return dest
+	}
+	dirs := strings.Split(src.path, "/")
+	dirs = dirs[:len(dirs)-1]
+	return join(dest, strings.Join(dirs[min(src.pivot, len(dirs)):], "/"))
+}
+
 // expand returns the paths that the sources' patterns match, in order.
-func (c *copyStep) expand() ([]string, error) {
-	var out []string
+func (c *copyStep) expand() ([]sourcePath, error) {
+	var out []sourcePath
 	for _, src := range c.sources {
 		clean := strings.TrimPrefix(path.Clean("/"+src), "/")
+		pivot := 0
+		if before, _, ok := strings.Cut(src, "/./"); ok {
+			if before = strings.Trim(path.Clean("/"+before), "/"); before != "" {
+				pivot = 1 + strings.Count(before, "/")
+			}
+		}
 		if !strings.ContainsAny(clean, "*?[\\") {
 			resolved, err := c.from.Resolve(clean)
 			if err != nil {
@@ -108,7 +133,7 @@ func (c *copyStep) expand() ([]string, error) {
 					return nil, &missingError{source: src, context: c.context}
 				}
 			}
-			out = append(out, clean)
+			out = append(out, sourcePath{clean, pivot})
 			continue
 		}
 		matched, err := c.match(clean)
@@ -118,28 +143,42 @@ func (c *copyStep) expand() ([]string, error) {
 		if len(matched) == 0 {
 			return nil, &missingError{source: src, pattern: true, context: c.context}
 		}
-		out = append(out, matched...)
+		for _, m := range matched {
+			out = append(out, sourcePath{m, pivot})
+		}
 	}
 	return out, nil
 }
 
-// match returns the entries whose whole path a pattern matches, in order.
+// match returns the entries whose whole path a pattern matches, in order. With
+// --parents "**" stands for any number of directories, as in BuildKit.
 func (c *copyStep) match(pattern string) ([]string, error) {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+	}
 	var out []string
-	depth := strings.Count(pattern, "/")
+	parts := strings.Split(pattern, "/")
 	for _, e := range c.from.Entries() {
-		if strings.Count(e.Path, "/") != depth {
-			continue
-		}
-		ok, err := path.Match(pattern, e.Path)
-		if err != nil {
-			return nil, fmt.Errorf("pattern %q: %w", pattern, err)
-		}
-		if ok {
+		if matchParts(parts, strings.Split(e.Path, "/"), c.parents) {
 			out = append(out, e.Path)
 		}
 	}
 	return out, nil
+}
+
+// matchParts matches a path with a well-formed pattern, part by part.
+func matchParts(pattern, names []string, deep bool) bool {
+	if len(pattern) == 0 {
+		return len(names) == 0
+	}
+	if deep && pattern[0] == "**" {
+		return matchParts(pattern[1:], names, deep) || (len(names) > 0 && matchParts(pattern, names[1:], deep))
+	}
+	if len(names) == 0 {
+		return false
+	}
+	ok, err := path.Match(pattern[0], names[0])
+	return err == nil && ok && matchParts(pattern[1:], names[1:], deep)
 }
 
 // missingError reports a source that is not there.
@@ -173,9 +212,6 @@ func (o *copied) add(src, dest string, wantsDir bool) error {
 	at, err := c.from.Resolve(src)
 	if err != nil {
 		return err
-	}
-	if c.parents {
-		dest = join(dest, strings.TrimPrefix(path.Dir("/"+src), "/"))
 	}
 	if at == "" {
 		return o.addDir("", dest)
@@ -216,7 +252,7 @@ func (o *copied) addDir(dir, dest string) error {
 	if dest != "" {
 		if _, err := o.lower.Stat(dest); err != nil {
 			top := layers.Entry{Kind: layers.Dir, Mode: 0o755}
-			if e, ok := o.step.from.Lookup(dir); ok && o.step.owner == nil {
+			if e, ok := o.step.from.Lookup(dir); ok {
 				top.Mode, top.UID, top.GID = e.Mode, e.UID, e.GID
 			}
 			o.put(dest, top)
@@ -273,7 +309,15 @@ func (o *copied) tree() (layers.Tree, error) {
 			return layers.Tree{}, err
 		}
 	}
-	return t.Settle(o.lower)
+	if t, err = t.Settle(o.lower); err != nil {
+		return layers.Tree{}, err
+	}
+	for _, e := range t.Entries() {
+		if at, ok := o.lower.Lookup(e.Path); ok && (at.Kind == layers.Dir) != (e.Kind == layers.Dir) && (at.Kind == layers.Dir || !e.Implied) {
+			return layers.Tree{}, fmt.Errorf("a %s cannot take the place of %q, a %s in the image", e.Kind, "/"+e.Path, at.Kind)
+		}
+	}
+	return t, nil
 }
 
 func join(dir, name string) string {
@@ -290,13 +334,14 @@ func join(dir, name string) string {
 const maxPasswd = 1 << 20
 
 // parseOwner reads "user[:group]", by name or number, as --chown and USER write
-// it; names are looked up in the image. A user without a group gets group 0 for
-// a number, and the user's own group for a name.
+// it; names are looked up in the image. A user without a group gets the group
+// of the same number for a number, as BuildKit has it ("a UID without GID will
+// use the same numeric UID as the GID"), and the user's own group for a name.
 func parseOwner(view layers.Tree, s string) (owner, error) {
 	user, group, hasGroup := strings.Cut(s, ":")
 	var o owner
 	if n, err := strconv.Atoi(user); err == nil && n >= 0 {
-		o.uid = n
+		o.uid, o.gid = n, n
 	} else {
 		row, err := lookup(view, "etc/passwd", user)
 		if err != nil {

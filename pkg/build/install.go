@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -57,6 +58,9 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 		whole = layers.Compose(whole, upper)
 		view = layers.Overlay(view, upper)
 	}
+	if whole, err = needed(whole, s.view); err != nil {
+		return stepFault(step.Origin, err)
+	}
 	a := dockerfile.Applied{Step: step, CreatedBy: createdBy}
 	if whole.Len() == 0 {
 		s.note(a, true)
@@ -73,6 +77,16 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 	s.tell(step.Origin, fmt.Sprintf("%s, %s", packages(count), made))
 	s.note(a, false)
 	return nil
+}
+
+// needed leaves out the whiteouts of what only an earlier install of the same
+// step has made.
+func needed(upper, lower layers.Tree) (layers.Tree, error) {
+	kept := slices.DeleteFunc(slices.Clone(upper.Entries()), func(e layers.Entry) bool {
+		_, ok := lower.Lookup(e.Path)
+		return e.Kind == layers.Whiteout && !ok
+	})
+	return layers.NewTree(kept)
 }
 
 // stepFault places an error of an install: what the user asked for in a way
@@ -111,7 +125,8 @@ type installation struct {
 	python *pythonInImage
 	in     *pip.Install
 	view   layers.Tree
-	work   string // a folder for files taken out of the image
+	work   string   // a folder for files taken out of the image
+	taken  []string // their names and digests
 	env    map[string]string
 	count  int // packages installed
 }
@@ -120,6 +135,7 @@ type installation struct {
 type wanted struct {
 	requirements, constraints []python.FileRequirement
 	config                    pip.Config
+	allReleases, onlyFinal    []string // of the requirements files: whose pre-releases are welcome, or never taken
 	// direct says where the distributions come from that are named by URL or
 	// path, by normalised name (PEP 610).
 	direct map[string]*wheel.DirectURL
@@ -166,8 +182,6 @@ func (p *installation) refuse() error {
 	switch {
 	case len(in.Editable) > 0:
 		return unsupported(fmt.Sprintf("an editable install (-e %s) is not supported", in.Editable[0]), "COPY the app and set PYTHONPATH, or "+wheels)
-	case len(in.Config.NoBinary) > 0 && !slices.Equal(in.Config.NoBinary, []string{":none:"}):
-		return unsupported(fmt.Sprintf("--no-binary %s asks for a build from source, which is not supported", strings.Join(in.Config.NoBinary, ",")), wheels)
 	case in.Tool == pip.UV && !in.System && in.Target == "" && in.Prefix == "" && !p.python.installation.Venv:
 		return unsupported("uv pip install wants a virtual environment, and the image's PATH leads to none", "write uv pip install --system, or set UV_SYSTEM_PYTHON=1")
 	case in.IgnoreRequiresPython:
@@ -235,12 +249,14 @@ func (p *installation) wanted() (*wanted, error) {
 	}
 	configs := []pip.Config{p.run.Index.Flags}
 	for _, file := range p.in.Files {
-		f, err := p.read(file)
+		f, err := p.read(file, python.ReadRequirements)
 		if err != nil {
 			return nil, err
 		}
 		w.requirements = append(w.requirements, f.Requirements...)
 		w.constraints = append(w.constraints, f.Constraints...)
+		w.allReleases = append(w.allReleases, f.AllReleases...)
+		w.onlyFinal = append(w.onlyFinal, f.OnlyFinal...)
 		configs = append(configs, fileConfig(file, f))
 	}
 	configs = append(configs, p.in.Config)
@@ -250,17 +266,21 @@ func (p *installation) wanted() (*wanted, error) {
 		}
 	}
 	w.config = pip.Merge(append(configs, p.run.Index.Host)...)
-	for _, c := range w.config.Constraints {
-		f, err := p.read(c.Value)
+	files := slices.Clone(p.in.Constraints)
+	for _, c := range p.in.Config.Constraints { // of PIP_CONSTRAINT in the image
+		files = append(files, c.Value)
+	}
+	for _, file := range files {
+		f, err := p.read(file, python.ReadConstraints)
 		if err != nil {
 			return nil, err
 		}
 		w.constraints = append(append(w.constraints, f.Requirements...), f.Constraints...)
 	}
-	for _, file := range p.in.Constraints {
-		f, err := p.read(file)
+	for _, c := range p.run.Index.Host.Constraints { // and on this machine
+		f, err := python.ReadConstraints(c.Value, os.ReadFile, func(string) (string, bool) { return "", false })
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", c.Source, err)
 		}
 		w.constraints = append(append(w.constraints, f.Requirements...), f.Constraints...)
 	}
@@ -318,15 +338,24 @@ func wheelRequirement(name, file string) (python.FileRequirement, error) {
 	return r, nil
 }
 
-// read reads a requirements file of the image.
-func (p *installation) read(name string) (python.RequirementsFile, error) {
+// readFunc reads requirements or constraints with all files that they name.
+type readFunc func(name string, read python.ReadFunc, env func(string) (string, bool)) (python.RequirementsFile, error)
+
+// read reads a requirements or constraints file of the image.
+func (p *installation) read(name string, as readFunc) (python.RequirementsFile, error) {
 	read := func(file string) ([]byte, error) { return p.view.ReadFile(p.absolute(file), maxImageFile) }
-	f, err := python.ReadRequirements(name, read, func(v string) (string, bool) { value, ok := p.env[v]; return value, ok })
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, &refusedError{what: fmt.Sprintf("%s is not in the image at this step: %v", name, err),
-			advice: "COPY it before this RUN; .dockerignore may leave it out"}
+	f, err := as(name, read, func(v string) (string, bool) { value, ok := p.env[v]; return value, ok })
+	var missing *fs.PathError
+	if errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) {
+		return f, absent(missing.Path)
 	}
 	return f, err
+}
+
+// absent reports a file that a line names and the image does not have yet.
+func absent(name string) error {
+	return &refusedError{what: fmt.Sprintf("%s is not in the image at this step", name),
+		advice: "COPY it before this RUN; .dockerignore may leave it out"}
 }
 
 // fileConfig turns a requirements file's own options into settings.
@@ -356,7 +385,7 @@ func fileConfig(name string, f python.RequirementsFile) pip.Config {
 func (p *installation) export(name string) (string, error) {
 	e, err := p.view.Stat(name)
 	if err != nil {
-		return "", &refusedError{what: fmt.Sprintf("%s is not in the image at this step", name), advice: "COPY it before this RUN; .dockerignore may leave it out"}
+		return "", absent(name)
 	}
 	out := filepath.Join(p.work, filepath.FromSlash(path.Clean("/"+name)))
 	if e.Kind == layers.Dir {
@@ -365,14 +394,14 @@ func (p *installation) export(name string) (string, error) {
 		}
 		for _, c := range p.view.Children(e.Path) {
 			if c.Kind != layers.Dir && strings.HasSuffix(c.Path, ".whl") {
-				if err := copyOut(c, filepath.Join(out, path.Base(c.Path))); err != nil {
+				if err := p.copyOut(c, filepath.Join(out, path.Base(c.Path))); err != nil {
 					return "", err
 				}
 			}
 		}
 		return out, nil
 	}
-	return out, copyOut(e, out)
+	return out, p.copyOut(e, out)
 }
 
 // lock resolves, or takes what an earlier build of the same inputs resolved.
@@ -386,21 +415,32 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 		UpgradePackages: p.in.UpgradePackages,
 		Upgrade:         upgrade(p.in),
 		Pre:             resolve.PreIfNamed,
-		ExcludeNewer:    p.run.plan.Options.ExcludeNewer,
-		RequireHashes:   w.config.RequireHashes.Value,
-		NoBinary:        w.config.NoBinary,
-		NoDependencies:  p.in.NoDeps,
-		Log:             p.run.log(),
+		// pip takes Requires-Python as a whole; uv only its lower bound.
+		StrictRequiresPython: p.in.Tool == pip.Pip,
+		ExcludeNewer:         p.run.plan.Options.ExcludeNewer,
+		RequireHashes:        w.config.RequireHashes.Value,
+		NoBinary:             w.config.NoBinary,
+		OnlyBinary:           w.config.OnlyBinary,
+		AllReleases:          w.allReleases,
+		OnlyFinal:            w.onlyFinal,
+		NoDependencies:       p.in.NoDeps,
+		Log:                  p.run.log(),
 	}
 	if o.ExcludeNewer.IsZero() {
 		o.ExcludeNewer = w.config.ExcludeNewer.Value
 	}
-	if w.config.Pre.Value {
+	switch {
+	case w.config.Pre.Value:
 		o.Pre = resolve.PreAllow
+	case p.in.Tool == pip.UV:
+		o.Pre = resolve.PreIfNecessary
 	}
 	if !p.in.ForceReinstall && !p.in.IgnoreInstalled && p.in.Target == "" {
 		for _, d := range slices.Backward(there) { // the first on sys.path counts
 			o.Installed[d.Key()] = resolve.Installed{Version: d.Version, Requires: d.Metadata.RequiresDist}
+		}
+		for _, name := range p.in.Reinstall {
+			delete(o.Installed, python.NormalizeName(name))
 		}
 	}
 	key, err := p.lockKey(o, w)
@@ -411,6 +451,7 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 	if p.reuse() {
 		if ok, err := p.run.Store.Record(key, &lock); err != nil || ok {
 			p.run.log().Debug("dependencies are on record")
+			moveURLs(&lock, imageWheels, p.workURL())
 			return lock, err
 		}
 	}
@@ -419,11 +460,31 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 		return python.Lock{}, err
 	}
 	p.run.log().Info(fmt.Sprintf("resolved %s for %s: %s", packages(len(r.Lock.Packages)), p.python.target, pins(r.Lock)))
-	return r.Lock, p.run.Store.SetRecord(key, r.Lock)
+	kept := r.Lock
+	kept.Packages = slices.Clone(kept.Packages)
+	moveURLs(&kept, p.workURL(), imageWheels)
+	return r.Lock, p.run.Store.SetRecord(key, kept)
 }
 
-// reuse says whether what is on record may be used. Wheels that were taken out
-// of the image lie at another place in each build, so theirs is not.
+// imageWheels stands in records for the folder that wheels of the image are
+// taken out to, which is another one in each build.
+const imageWheels = "image:"
+
+func (p *installation) workURL() string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(p.work)}).String()
+}
+
+// moveURLs replaces the beginning of the wheels' URLs.
+func moveURLs(l *python.Lock, from, to string) {
+	for i := range l.Packages {
+		w := &l.Packages[i].Wheel
+		if rest, ok := strings.CutPrefix(w.URL, from); ok {
+			w.URL = to + rest
+		}
+	}
+}
+
+// reuse says whether what is on record may be used.
 func (p *installation) reuse() bool {
 	return !p.run.plan.Options.NoCache && !p.run.plan.Options.Pull
 }
@@ -432,7 +493,7 @@ func (p *installation) reuse() bool {
 // content: as with any builder's cache, that is asked again with --no-cache.
 func (p *installation) lockKey(o resolve.Options, w *wanted) (string, error) {
 	row := func(r python.FileRequirement) string {
-		return fmt.Sprintf("%s %s %q", r.Requirement, r.Path, r.Hashes)
+		return fmt.Sprintf("%s %s %q", r.Requirement, strings.TrimPrefix(r.Path, p.work), r.Hashes)
 	}
 	var requirements, constraints, places []string
 	for _, r := range o.Requirements {
@@ -445,10 +506,10 @@ func (p *installation) lockKey(o resolve.Options, w *wanted) (string, error) {
 		places = append(places, x.URL) // only its digest is kept
 	}
 	for _, l := range w.config.FindLinks {
-		places = append(places, l.Value)
+		places = append(places, strings.TrimPrefix(l.Value, p.work))
 	}
-	return keyOf("lock/1", []any{p.python.target.String(), requirements, constraints, places, w.config.NoIndex.Value, o.Installed,
-		o.Upgrade, o.UpgradePackages, o.Pre, o.ExcludeNewer.Unix(), o.RequireHashes, o.NoBinary, o.NoDependencies})
+	return keyOf("lock/2", []any{p.python.target.String(), requirements, constraints, places, p.taken, w.config.Pins, w.config.NoIndex.Value, o.Installed,
+		o.Upgrade, o.UpgradePackages, o.Pre, o.StrictRequiresPython, o.ExcludeNewer.Unix(), o.RequireHashes, o.NoBinary, o.OnlyBinary, o.AllReleases, o.OnlyFinal, o.NoDependencies})
 }
 
 func upgrade(in *pip.Install) resolve.Upgrade {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -47,15 +46,15 @@ func Export(ctx context.Context, r *Result, names []string, o Output) error {
 	var err error
 	switch {
 	case o.Type == "oci" && o.Directory:
-		err = intoDirectory(o.Dest, func(dir string) error { return writeLayout(r, names, dir) })
+		err = intoDirectory(ctx, o.Dest, func(dir string) error { return writeLayout(r, names, dir) })
 	case o.Type == "oci":
-		err = intoFile(o.Dest, func(w io.Writer) error { return writeLayoutTar(r, names, filepath.Dir(o.Dest), w) })
+		err = intoFile(ctx, o.Dest, func(w io.Writer) error { return writeLayoutTar(r, names, filepath.Dir(o.Dest), w) })
 	case o.Type == "docker":
-		err = intoFile(o.Dest, func(w io.Writer) error { return writeArchive(r.Images[0], names, w) })
+		err = intoFile(ctx, o.Dest, func(w io.Writer) error { return writeArchive(r.Images[0], names, w) })
 	case o.Type == "tar":
-		err = intoFile(o.Dest, func(w io.Writer) error { return writeRoot(ctx, r.Images[0], w) })
+		err = intoFile(ctx, o.Dest, func(w io.Writer) error { return writeRoot(ctx, r.Images[0], filepath.Dir(o.Dest), w) })
 	case o.Type == "local":
-		err = intoDirectory(o.Dest, func(dir string) error { return Unpack(ctx, r.Images[0], dir) })
+		err = intoDirectory(ctx, o.Dest, func(dir string) error { return Unpack(ctx, r.Images[0], dir) })
 	default:
 		return &OutputError{fmt.Sprintf("type %q is none of oci, docker, tar, local", o.Type)}
 	}
@@ -66,14 +65,14 @@ func Export(ctx context.Context, r *Result, names []string, o Output) error {
 }
 
 // intoFile writes a file beside its place and renames it.
-func intoFile(dest string, write func(w io.Writer) error) error {
+func intoFile(ctx context.Context, dest string, write func(w io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(dest), "."+filepath.Base(dest)+"-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if err := write(f); err != nil {
+	if err := write(&writer{ctx, f}); err != nil {
 		return err
 	}
 	if err := f.Chmod(0o644); err != nil {
@@ -85,8 +84,21 @@ func intoFile(dest string, write func(w io.Writer) error) error {
 	return os.Rename(f.Name(), dest)
 }
 
+// writer ends with its context.
+type writer struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.w.Write(p)
+}
+
 // intoDirectory fills a directory beside its place and renames it.
-func intoDirectory(dest string, fill func(dir string) error) error {
+func intoDirectory(ctx context.Context, dest string, fill func(dir string) error) error {
 	if entries, err := os.ReadDir(dest); err == nil && len(entries) > 0 {
 		return errors.New("the directory is not empty")
 	}
@@ -98,7 +110,7 @@ func intoDirectory(dest string, fill func(dir string) error) error {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err
 	}
-	if err := fill(tmp); err != nil {
+	if err := errors.Join(fill(tmp), ctx.Err()); err != nil {
 		return err
 	}
 	if err := os.Remove(dest); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -113,15 +125,22 @@ func writeLayout(r *Result, names []string, dir string) error {
 	if err != nil {
 		return err
 	}
+	var annotated []layout.Option
 	for _, n := range names {
-		annotation := layout.WithAnnotations(map[string]string{
-			"org.opencontainers.image.ref.name": n[strings.LastIndexByte(n, ':')+1:],
-			"io.containerd.image.name":          n,
-		})
+		annotations := map[string]string{"io.containerd.image.name": n}
+		if tag, err := name.NewTag(n); err == nil {
+			annotations["org.opencontainers.image.ref.name"] = tag.TagStr()
+		}
+		annotated = append(annotated, layout.WithAnnotations(annotations))
+	}
+	if len(names) == 0 {
+		annotated = append(annotated, layout.WithAnnotations(nil))
+	}
+	for _, option := range annotated {
 		if r.Index != nil {
-			err = l.AppendIndex(r.Index, annotation)
+			err = l.AppendIndex(r.Index, option)
 		} else {
-			err = l.AppendImage(r.Images[0], annotation)
+			err = l.AppendImage(r.Images[0], option)
 		}
 		if err != nil {
 			return err
@@ -183,14 +202,34 @@ func writeArchive(img v1.Image, names []string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		refs[tag] = img
+		refs[tag] = &named{img} // one each: the names of one would be in a random order
+	}
+	if len(names) == 0 {
+		digest, err := img.Digest()
+		if err != nil {
+			return err
+		}
+		ref, err := name.NewDigest("image@" + digest.String()) // gives no name to what is loaded
+		if err != nil {
+			return err
+		}
+		refs[ref] = img
 	}
 	return tarball.MultiRefWrite(refs, w)
 }
 
-// writeRoot writes the image's files as one tar.
-func writeRoot(ctx context.Context, img v1.Image, w io.Writer) error {
-	view, err := rootTree(img)
+// named is an image with an identity of its own.
+type named struct{ v1.Image }
+
+// writeRoot writes the image's files as one tar. Its layers are unpacked in
+// scratch for as long as it takes.
+func writeRoot(ctx context.Context, img v1.Image, scratch string, w io.Writer) error {
+	dir, err := os.MkdirTemp(scratch, ".boyabuild-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	view, err := rootTree(ctx, img, dir)
 	if err != nil {
 		return err
 	}
@@ -209,21 +248,41 @@ func writeRoot(ctx context.Context, img v1.Image, w io.Writer) error {
 	return err
 }
 
-// rootTree returns what is seen of an image's files.
-func rootTree(img v1.Image) (layers.Tree, error) {
+// rootTree returns what is seen of an image's files. The layers' tars are
+// written to dir, where any file in them is opened at once.
+func rootTree(ctx context.Context, img v1.Image, dir string) (layers.Tree, error) {
 	var view layers.Tree
 	all, err := img.Layers()
 	if err != nil {
 		return view, err
 	}
-	for _, l := range all {
-		t, err := layers.ReadTar(l.Uncompressed)
+	for i, l := range all {
+		plain := filepath.Join(dir, fmt.Sprint(i))
+		if err := uncompress(ctx, l, plain); err != nil {
+			return view, err
+		}
+		t, err := layers.ReadTar(func() (io.ReadCloser, error) { return os.Open(plain) })
 		if err != nil {
 			return view, err
 		}
 		view = layers.Overlay(view, t)
 	}
 	return view, nil
+}
+
+// uncompress writes a layer's tar to a file.
+func uncompress(ctx context.Context, l v1.Layer, to string) error {
+	r, err := l.Uncompressed()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(&writer{ctx, f}, r)
+	return errors.Join(err, f.Close())
 }
 
 // Unpack unpacks an image's files into dir, with their owners where the caller

@@ -165,10 +165,10 @@ func planStage(r *dockerfile.Resolved, st dockerfile.ResolvedStage, o Options) (
 			return nil, err
 		}
 		kind, err := check(applied.Step, scope)
-		if err != nil && !uncertain(step) {
+		if err != nil && !uncertain(step) && !isPattern(err) {
 			return nil, err
 		}
-		if kind != "" && err == nil {
+		if kind != "" {
 			sp.Steps = append(sp.Steps, StepPlan{Line: step.At().Line, Kind: kind, Text: step.At().Text})
 		}
 	}
@@ -177,6 +177,13 @@ func planStage(r *dockerfile.Resolved, st dockerfile.ResolvedStage, o Options) (
 
 // uncertain says whether a step's meaning may depend on the base's environment.
 func uncertain(step dockerfile.Step) bool { return strings.Contains(step.At().Text, "$") }
+
+// isPattern says that a word stands for files of the image, which are not known
+// before it is built.
+func isPattern(err error) bool {
+	var word *pip.WordError
+	return errors.As(err, &word) && strings.ContainsAny(word.Word, "*?")
+}
 
 // source returns where a base is taken from.
 func source(bases map[string]string, name string) string {

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -150,18 +151,35 @@ const maxPipSource = 1 << 20
 // image or, for a base assembled of Debian's packages, that of the suite's own
 // pip package; then that of this machine's pip.
 func (p *installation) defaultIndex(ctx context.Context) (string, error) {
+	if p.base.Image == nil { // scratch, with a Python copied into it
+		u, _, err := pip.FindSource(treeFS{p.view}, p.python.installation.Prefix)
+		if err != nil {
+			return p.hostIndex(ctx, err)
+		}
+		return u, nil
+	}
 	key := "default-index/1 " + p.base.Digest.String()
 	var known string
 	if ok, err := p.run.Store.Record(key, &known); err != nil || ok {
 		return known, err
 	}
-	u, _, err := pip.FindSource(treeFS{p.base}, p.python.installation.Prefix)
+	tree, err := p.base.Tree()
+	if err != nil {
+		return "", err
+	}
+	u, _, err := pip.FindSource(treeFS{tree}, p.python.installation.Prefix)
 	if errors.Is(err, fs.ErrNotExist) && p.base.Debian != nil {
 		u, err = p.suiteIndex(ctx)
 	}
 	if err == nil {
 		return u, p.run.Store.SetRecord(key, u)
 	}
+	return p.hostIndex(ctx, err)
+}
+
+// hostIndex is the default index of this machine's pip; without one, the error
+// tells why the base's was not found.
+func (p *installation) hostIndex(ctx context.Context, err error) (string, error) {
 	if p.run.Index.HostDefault != nil {
 		if u, hostErr := p.run.Index.HostDefault(ctx); hostErr == nil {
 			return u, nil
@@ -190,35 +208,25 @@ func (p *installation) suiteIndex(ctx context.Context) (string, error) {
 	return pip.DefaultIndex(text)
 }
 
-// treeFS shows a base to what looks for pip in it.
-type treeFS struct{ b *base.Base }
+// treeFS shows an image's files to what looks for pip in them.
+type treeFS struct{ t layers.Tree }
 
-func (f treeFS) ReadFile(name string, limit int64) ([]byte, error) {
-	t, err := f.b.Tree()
-	if err != nil {
-		return nil, err
-	}
-	return t.ReadFile(name, limit)
-}
+func (f treeFS) ReadFile(name string, limit int64) ([]byte, error) { return f.t.ReadFile(name, limit) }
 
 func (f treeFS) List(dir string) ([]string, error) {
-	t, err := f.b.Tree()
-	if err != nil {
-		return nil, err
-	}
-	real, err := t.Resolve(dir)
+	real, err := f.t.Resolve(dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, e := range t.Children(real) {
+	for _, e := range f.t.Children(real) {
 		names = append(names, path.Base(e.Path))
 	}
 	return names, nil
 }
 
-// copyOut writes a file of an image to this machine.
-func copyOut(e layers.Entry, to string) error {
+// copyOut writes a file of the image to this machine, and notes what it is.
+func (p *installation) copyOut(e layers.Entry, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
@@ -233,9 +241,11 @@ func copyOut(e layers.Entry, to string) error {
 			return err
 		}
 		defer r.Close()
-		if _, err := io.Copy(f, r); err != nil {
+		sum := sha256.New()
+		if _, err := io.Copy(io.MultiWriter(f, sum), r); err != nil {
 			return err
 		}
+		p.taken = append(p.taken, fmt.Sprintf("%s %x", strings.TrimPrefix(to, p.work), sum.Sum(nil)))
 	}
 	return f.Close()
 }

@@ -8,12 +8,15 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/boyabuild/boyabuild/pkg/base"
+	"github.com/boyabuild/boyabuild/pkg/debian"
 	"github.com/boyabuild/boyabuild/pkg/dockerfile"
 	"github.com/boyabuild/boyabuild/pkg/dockerignore"
 	"github.com/boyabuild/boyabuild/pkg/layers"
@@ -27,6 +30,7 @@ type platformBuild struct {
 	platform *PlatformPlan
 	files    *contextDir
 	done     map[int]*stage // by the stages' index in the file
+	opened   []*contextDir  // other contexts, to be closed in the end
 }
 
 // stage is an image in the making.
@@ -103,7 +107,7 @@ func (p *platformBuild) begin(ctx context.Context, st dockerfile.ResolvedStage) 
 func (s *stage) on(ctx context.Context, st dockerfile.ResolvedStage) error {
 	b, err := s.run.resolve(ctx, st.Base.Name, st.Platform)
 	if err != nil {
-		return &StepError{Origin: st.Origin, Err: err}
+		return baseFault(st.Origin, err)
 	}
 	s.base = b
 	if s.view, err = b.Tree(); err != nil {
@@ -117,6 +121,19 @@ func (s *stage) on(ctx context.Context, st dockerfile.ResolvedStage) error {
 	}
 	s.history = append(s.history, s.config.History...)
 	return nil
+}
+
+// baseFault places an error of a base: a name that means nothing, or that names
+// what is not on this machine or not for the platform, is the Dockerfile's fault;
+// the rest is not.
+func baseFault(origin dockerfile.Origin, err error) error {
+	var spec *debian.SpecError
+	var layout *base.LayoutError
+	var platform *base.PlatformError
+	if errors.As(err, &spec) || errors.As(err, &layout) || errors.As(err, &platform) {
+		return &InputError{Origin: origin, Err: err}
+	}
+	return &StepError{Origin: origin, Err: err}
 }
 
 // resolve finds a base by the name that a Dockerfile gives it.
@@ -153,7 +170,11 @@ func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 	}
 	var conflict *layers.ConflictError
 	var missing *missingError
+	var broken *StepError
+	var wrongBase *InputError
 	switch {
+	case errors.As(err, &broken), errors.As(err, &wrongBase): // placed already
+		return err
 	case errors.As(err, &conflict), errors.As(err, &missing):
 		return wrong(err)
 	case err != nil:
@@ -292,13 +313,43 @@ func (p *platformBuild) from(ctx context.Context, step dockerfile.Copy) (layers.
 	case ref.Scratch():
 		return layers.Tree{}, false, nil
 	default:
-		b, err := p.resolve(ctx, ref.Name, p.platform.Platform)
+		t, err := p.other(ctx, ref.Name)
 		if err != nil {
-			return layers.Tree{}, false, err
+			return layers.Tree{}, false, baseFault(step.Origin, err)
 		}
-		t, err := b.Tree()
-		return t, false, err
+		return t, false, nil
 	}
+}
+
+// other returns the files of an image, or of a folder given as a build context.
+func (p *platformBuild) other(ctx context.Context, name string) (layers.Tree, error) {
+	if dir := source(p.plan.Options.Bases, name); isFolder(dir) {
+		files, err := openContext(ctx, dir, "")
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		p.opened = append(p.opened, files)
+		return files.tree, nil
+	}
+	b, err := p.resolve(ctx, name, p.platform.Platform)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	return b.Tree()
+}
+
+// isFolder says whether the source of a build context is a folder of files, and
+// not one with an OCI layout.
+func isFolder(source string) bool {
+	if !strings.HasPrefix(source, ".") && !filepath.IsAbs(source) {
+		return false
+	}
+	info, err := os.Stat(source)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(source, "oci-layout")) // OCI image specification, "oci-layout file"
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // makeWorkdir makes the working directory where it is missing; it belongs to
@@ -343,12 +394,19 @@ func (s *stage) image(o Options) (v1.Image, error) {
 	}
 	annotations := map[string]string{}
 	if s.base.Digest != (v1.Hash{}) {
-		annotations[annotationBaseName] = s.base.Name
+		if !isLocal(s.base.Name) { // a path of this machine means nothing elsewhere
+			annotations[annotationBaseName] = s.base.Name
+		}
 		annotations[annotationBaseDigest] = s.base.Digest.String()
 	}
 	maps.Copy(annotations, o.Annotations)
 	img := &image{config: config, layers: s.layers, annotations: annotations}
 	return img.assemble()
+}
+
+// isLocal says whether a base's name is that of a file or folder.
+func isLocal(name string) bool {
+	return strings.HasPrefix(name, "oci-layout:") || strings.HasPrefix(name, "docker-archive:") || strings.HasPrefix(name, ".") || filepath.IsAbs(name)
 }
 
 // imageView shows the image as built so far to what reads files in it by their
