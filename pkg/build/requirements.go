@@ -1,0 +1,211 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
+	"github.com/boyabuild/boyabuild/pkg/python/wheel"
+)
+
+// wanted is what an install asks for, with the files that it names read.
+type wanted struct {
+	requirements, constraints []python.FileRequirement
+	config                    pip.Config
+	allReleases, onlyFinal    []string // of the requirements files: whose pre-releases are welcome, or never taken
+	// direct says where the distributions come from that are named by URL or
+	// path, by normalised name (PEP 610).
+	direct map[string]*wheel.DirectURL
+}
+
+// wanted reads the requirements of the command line and of the files it names.
+func (p *installation) wanted() (*wanted, error) {
+	w := &wanted{direct: map[string]*wheel.DirectURL{}}
+	for _, text := range p.in.Requirements {
+		r, err := python.ParseRequirement(text)
+		if err != nil {
+			return nil, &refusedError{what: err.Error()}
+		}
+		w.requirements = append(w.requirements, python.FileRequirement{Requirement: r})
+	}
+	for _, u := range p.in.URLs {
+		r, err := wheelRequirement(u, "")
+		if err != nil {
+			return nil, err
+		}
+		w.requirements = append(w.requirements, r)
+	}
+	for _, file := range p.in.Paths {
+		r, err := wheelRequirement(file, file)
+		if err != nil {
+			return nil, err
+		}
+		w.requirements = append(w.requirements, r)
+	}
+	configs := []pip.Config{p.run.Index.Flags}
+	for _, file := range p.in.Files {
+		f, err := p.read(file, python.ReadRequirements)
+		if err != nil {
+			return nil, err
+		}
+		w.requirements = append(w.requirements, f.Requirements...)
+		w.constraints = append(w.constraints, f.Constraints...)
+		w.allReleases = append(w.allReleases, f.AllReleases...)
+		w.onlyFinal = append(w.onlyFinal, f.OnlyFinal...)
+		configs = append(configs, fileConfig(file, f))
+	}
+	configs = append(configs, p.in.Config)
+	for i := range configs[1:] { // what the image's files say lies in the image
+		if err := p.exportLinks(&configs[1+i]); err != nil {
+			return nil, err
+		}
+	}
+	w.config = pip.Merge(append(configs, p.run.Index.Host)...)
+	files := slices.Clone(p.in.Constraints)
+	for _, c := range p.in.Config.Constraints { // of PIP_CONSTRAINT in the image
+		files = append(files, c.Value)
+	}
+	for _, file := range files {
+		f, err := p.read(file, python.ReadConstraints)
+		if err != nil {
+			return nil, err
+		}
+		w.constraints = append(append(w.constraints, f.Requirements...), f.Constraints...)
+	}
+	for _, c := range p.run.Index.Host.Constraints { // and on this machine
+		f, err := python.ReadConstraints(c.Value, os.ReadFile, func(string) (string, bool) { return "", false })
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Source, err)
+		}
+		w.constraints = append(append(w.constraints, f.Requirements...), f.Constraints...)
+	}
+	return w, p.takeOut(w)
+}
+
+// takeOut takes the wheels that are named by path out of the image, and notes
+// where what is named by path or URL comes from.
+func (p *installation) takeOut(w *wanted) error {
+	for i := range w.requirements {
+		r := &w.requirements[i]
+		switch {
+		case r.Path != "":
+			at := p.absolute(r.Path)
+			out, err := p.export(at)
+			if err != nil {
+				return err
+			}
+			r.Path = out
+			w.direct[r.Requirement.Key()] = &wheel.DirectURL{URL: "file://" + at}
+		case r.Requirement.URL != "":
+			w.direct[r.Requirement.Key()] = &wheel.DirectURL{URL: r.Requirement.URL}
+		}
+	}
+	return nil
+}
+
+// exportLinks takes the folders of --find-links that lie in the image out of it.
+func (p *installation) exportLinks(c *pip.Config) error {
+	c.FindLinks = slices.Clone(c.FindLinks)
+	for i, l := range c.FindLinks {
+		if strings.Contains(l.Value, "://") {
+			continue
+		}
+		out, err := p.export(p.absolute(l.Value))
+		if err != nil {
+			return err
+		}
+		c.FindLinks[i].Value = out
+	}
+	return nil
+}
+
+// wheelRequirement is the requirement for a wheel named by URL or path.
+func wheelRequirement(name, file string) (python.FileRequirement, error) {
+	bare, _, _ := strings.Cut(name, "#")
+	parsed, err := python.ParseWheelName(path.Base(bare))
+	if err != nil {
+		return python.FileRequirement{}, &refusedError{what: err.Error()}
+	}
+	r := python.FileRequirement{Requirement: python.Requirement{Name: parsed.Name}, Path: file}
+	if file == "" {
+		r.Requirement.URL = name
+	}
+	return r, nil
+}
+
+// readFunc reads requirements or constraints with all files that they name.
+type readFunc func(name string, read python.ReadFunc, env func(string) (string, bool)) (python.RequirementsFile, error)
+
+// read reads a requirements or constraints file of the image.
+func (p *installation) read(name string, as readFunc) (python.RequirementsFile, error) {
+	read := func(file string) ([]byte, error) { return p.view.ReadFile(p.absolute(file), maxImageFile) }
+	f, err := as(name, read, func(v string) (string, bool) { value, ok := p.env[v]; return value, ok })
+	var missing *fs.PathError
+	if errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) {
+		return f, absent(missing.Path)
+	}
+	return f, err
+}
+
+// absent reports a file that a line names and the image does not have yet.
+func absent(name string) error {
+	return &refusedError{what: fmt.Sprintf("%s is not in the image at this step", name),
+		advice: "COPY it before this RUN; .dockerignore may leave it out"}
+}
+
+// fileConfig turns a requirements file's own options into settings.
+func fileConfig(name string, f python.RequirementsFile) pip.Config {
+	c := pip.Config{NoBinary: f.NoBinary, OnlyBinary: f.OnlyBinary}
+	if f.IndexURL != "" {
+		c.Default = pip.Index{URL: f.IndexURL, Source: name}
+	}
+	for _, u := range f.ExtraIndexURLs {
+		c.Extra = append(c.Extra, pip.Index{URL: u, Source: name})
+	}
+	for _, u := range f.FindLinks {
+		c.FindLinks = append(c.FindLinks, pip.Setting[string]{Value: u, Source: name})
+	}
+	for _, h := range f.TrustedHosts {
+		c.TrustedHosts = append(c.TrustedHosts, pip.Setting[string]{Value: h, Source: name})
+	}
+	on := func(b bool) pip.Setting[bool] {
+		if !b {
+			return pip.Setting[bool]{}
+		}
+		return pip.Setting[bool]{Value: true, Source: name}
+	}
+	c.NoIndex, c.Pre, c.RequireHashes, c.PreferBinary = on(f.NoIndex), on(f.Pre), on(f.RequireHashes), on(f.PreferBinary)
+	return c
+}
+
+// export takes a wheel, or a folder's wheels, out of the image so that the
+// index client can read it from this machine.
+func (p *installation) export(name string) (string, error) {
+	e, err := p.view.Stat(name)
+	if err != nil {
+		return "", absent(name)
+	}
+	out := filepath.Join(p.work, filepath.FromSlash(path.Clean("/"+name)))
+	if e.Kind == layers.Dir {
+		if err := os.MkdirAll(out, 0o755); err != nil {
+			return "", err
+		}
+		for _, c := range p.view.Children(e.Path) {
+			if c.Kind != layers.Dir && strings.HasSuffix(c.Path, ".whl") {
+				if err := p.copyOut(c, filepath.Join(out, path.Base(c.Path))); err != nil {
+					return "", err
+				}
+			}
+		}
+		return out, nil
+	}
+	return out, p.copyOut(e, out)
+}
