@@ -6,21 +6,18 @@ need curl python3
 
 # quick_start NAME COMMAND… does it all; the command is what boyabuild is run by.
 quick_start() {
-  local who=$1 port url app arn log pid
+  local who=$1 app=$work/$1 port api url pid started
   shift
-  port=$(free_port)
-  app=$work/$who
-  # With "as_user env -C DIR program", the rest of the arguments follow.
-  up() { expect "$1" "${run[@]}" up --local --detach --address "127.0.0.1:$api" --tag "$2" "$app"; }
-  local run=("$@") api
-  api=$(free_port)
+  local run=("$@")
+  port=$(free_port) api=$(free_port)
   url=http://127.0.0.1:$port/
+  up() { expect "$1" "${run[@]}" up --local --detach --address "127.0.0.1:$api" --tag "$2" "$app"; } # STATUS TAG
   sample "$app" "$port"
   chmod -R go+rX "$app"
 
   step "$who: boyabuild up --local --detach"
-  endings+=("${*@Q} local stop >/dev/null 2>&1")
-  local started=$SECONDS
+  endings+=("${run[*]@Q} local stop >/dev/null 2>&1")
+  started=$SECONDS
   up 0 1.0
   step "$who: healthy in $((SECONDS - started)) s"
   same "$(cat "$work/stdout")" "$url" "what up prints"
@@ -46,7 +43,6 @@ quick_start() {
   says "$work/page" "Out with it." "Nobody has grumbled yet"
 
   step "$who: one that cannot start is rolled back, with status 3 and its reasons"
-  cp "$app/app/__main__.py" "$work/main.py"
   echo 'raise SystemExit("out of tea")' >"$app/app/__main__.py"
   up 3 1.2
   says "$work/stderr" "out of tea"
@@ -55,26 +51,37 @@ quick_start() {
   says "$work/page" "Out with it."
 
   step "$who: boyabuild local stop"
-  expect 0 "$@" local stop
+  expect 0 "${run[@]}" local stop
   [ ! -d "/proc/$pid" ] || await 10 test ! -d "/proc/$pid"
   expect 7 curl -sS --noproxy '*' --max-time 5 "$url"
-  expect 0 "$@" local stop
+  expect 0 "${run[@]}" local stop
 }
 
 quick_start "$(id -un)" "$boyabuild"
 
 if ! is_root; then
   step "the part as another user needs root"
-elif make_user && ! as_user unshare --user --map-root-user true 2>"$work/unshare.log"; then
-  # Where it is not permitted, that is said before anything is built.
-  step "ordinary user: user namespaces are not permitted here: $(cat "$work/unshare.log")"
-  sample "$work/refused" "$(free_port)"
-  expect 1 as_user env BOYABUILD_CACHE="$work/user/cache" "$boyabuild" up --local --detach --tag 1.0 "$work/refused"
-  says "$work/stderr" "hint:"
-  [ ! -e "$work/user/cache/images/index.json" ] || die "it was built all the same"
 else
-  cp -r "$BOYABUILD_CACHE" "$work/user/cache"
-  chown -R "$user:" "$work/user"
-  quick_start "$user" as_user env BOYABUILD_CACHE="$work/user/cache" "$boyabuild"
+  make_user
+  if as_user unshare --user --map-root-user true 2>"$work/unshare.log"; then
+    cp -r "$BOYABUILD_CACHE" "$work/user/cache"
+    chown -R "$user:" "$work/user"
+    quick_start "$user" as_user env BOYABUILD_CACHE="$work/user/cache" "$boyabuild"
+  else
+    step "ordinary user: user namespaces are not permitted here: $(cat "$work/unshare.log")"
+  fi
+fi
+
+# In a user namespace that may have none below it, without any capability, no
+# sandbox can be made at all.
+if unshare --user --map-root-user true 2>/dev/null; then
+  step "where no task can be run, that is said before anything is built"
+  sample "$work/refused"
+  expect 1 env BOYABUILD_CACHE="$work/empty" unshare --user --map-root-user sh -c '
+    echo 0 >/proc/sys/user/max_user_namespaces &&
+    exec setpriv --bounding-set -all --inh-caps -all "$@"' sh \
+    "$boyabuild" up --local --detach --tag 1.0 "$work/refused"
+  says "$work/stderr" "no sandbox can be made on this machine" "hint:"
+  [ -z "$(find "$work/empty/blobs" -type f)" ] || die "it was built all the same"
 fi
 step ok

@@ -207,14 +207,17 @@ func (p *probe) libc() (Libc, error) {
 			return libcOf("musl", m), err
 		}
 	}
+	var found Libc
 	for _, file := range p.glibcFiles() {
 		m, err := p.search(file, glibcBanner)
 		if err != nil {
 			return Libc{}, err
 		}
-		return libcOf("glibc", m), nil
+		if found = libcOf("glibc", m); m != nil {
+			break // the first that tells its version
+		}
 	}
-	return Libc{}, nil
+	return found, nil
 }
 
 func libcOf(name string, match []string) Libc {

@@ -385,7 +385,8 @@ func (s *stage) image(o Options) (v1.Image, error) {
 	config.Author = s.scope.Author
 	config.Created = epoch(o.Time)
 	config.History = s.history
-	config.Container, config.DockerVersion = "", ""
+	config.Container = ""
+	config.DockerVersion = "" //lint:ignore SA1019 a base may still have one, which would be untrue here
 	if len(o.Labels) > 0 {
 		if config.Config.Labels == nil {
 			config.Config.Labels = map[string]string{}

@@ -35,7 +35,7 @@ func (e *Evidence) Hint() string {
 	if e.remedy != "" {
 		return e.remedy
 	}
-	return "boyabuild events and boyabuild logs show more"
+	return "the service's events and the tasks' logs show more: aws ecs describe-services, aws logs tail"
 }
 
 // maxReasons is how many different reasons of stopped tasks an error shows: it
@@ -130,7 +130,7 @@ func (e *SupersededError) Error() string {
 
 // Hint says where the newer deployment shows.
 func (e *SupersededError) Hint() string {
-	return "somebody else deploys this service: boyabuild status shows what it runs"
+	return "somebody else deploys this service: aws ecs describe-services shows what it runs"
 }
 
 // StoppedError is that somebody stopped the deployment, without a rollback: the
@@ -165,7 +165,7 @@ func (e *InterruptedError) Unwrap() error { return e.Cause }
 
 // Hint says how to look at the deployment, and how to undo it.
 func (e *InterruptedError) Hint() string {
-	return "boyabuild status shows how it goes, boyabuild rollback undoes it"
+	return "aws ecs describe-services shows how it goes, aws ecs stop-service-deployment undoes it"
 }
 
 // LostError is that ECS could not be asked any more how the deployment goes.
@@ -184,4 +184,4 @@ func (e *LostError) Error() string {
 func (e *LostError) Unwrap() error { return e.Cause }
 
 // Hint says how to look at the deployment later.
-func (e *LostError) Hint() string { return "boyabuild status shows how it went" }
+func (e *LostError) Hint() string { return "aws ecs describe-services shows how it went" }

@@ -66,14 +66,15 @@ func parseSpecifier(s string) (Specifier, error) {
 	}
 	op := operator(s)
 	spec := Specifier{Op: op, Version: trimSpace(s[len(op):])}
-	text, prefix := strings.CutSuffix(spec.Version, ".*")
-	v, err := ParseVersion(text)
 	if op == "===" {
 		// PEP 440, "Arbitrary equality": anything may follow.
-		v, err = ParseVersion(spec.Version)
-		spec.parsed = v // zero when it is no version
+		if v, err := ParseVersion(spec.Version); err == nil {
+			spec.parsed = v // zero when it is no version
+		}
 		return spec, nil
 	}
+	text, prefix := strings.CutSuffix(spec.Version, ".*")
+	v, err := ParseVersion(text)
 	if err != nil { // too long: scanSpecifier has seen a version
 		return Specifier{}, &SyntaxError{"specifier", s, -1, "the version is too long"}
 	}
@@ -232,6 +233,7 @@ func (s Specifier) Contains(v Version) bool {
 // containsText compares texts and nothing else (PEP 440, "Arbitrary
 // equality"), but for case.
 func (s Specifier) containsText(raw string) bool {
+	//lint:ignore SA6005 the reference lowers the case; folding it equals more letters
 	return strings.ToLower(raw) == strings.ToLower(s.Version)
 }
 
