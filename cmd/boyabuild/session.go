@@ -210,7 +210,7 @@ func (l *lazyECR) Resolve(r authn.Resource) (authn.Authenticator, error) {
 }
 
 func (l *lazyECR) ResolveContext(ctx context.Context, r authn.Resource) (authn.Authenticator, error) {
-	if _, ok := ecr.ParseRegistry(r.RegistryStr()); !ok {
+	if _, ok := ecr.ParseRegistry(r.RegistryStr()); !ok && r.RegistryStr() != l.s.env.awsEndpoint() {
 		return authn.Anonymous, nil
 	}
 	if l.client == nil {
@@ -221,6 +221,20 @@ func (l *lazyECR) ResolveContext(ctx context.Context, r authn.Resource) (authn.A
 		l.client = ecr.New(cfg)
 	}
 	return authn.Resolve(ctx, l.client.Keychain(ctx), r)
+}
+
+// awsEndpoint is the host of another endpoint than AWS's own for ECR, such as a
+// local cloud's, by the SDK's variables; "" where none is set.
+func (e *env) awsEndpoint() string {
+	text := e.getenv("AWS_ENDPOINT_URL_ECR")
+	if text == "" {
+		text = e.getenv("AWS_ENDPOINT_URL")
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // httpClient reaches package indexes and mirrors as pip's settings say.
