@@ -39,6 +39,11 @@ var allowed = map[string][]string{
 	"pkg/python/index/indextest": nil,
 	"pkg/python/resolve":         {"pkg/python", "pkg/python/index"},
 	"pkg/python/wheel":           {"pkg/python", "pkg/layers"},
+	"pkg/python/project":         {"pkg/python"},
+	"pkg/python/lockfile":        {"pkg/python", "pkg/python/project"},
+	"pkg/python/source":          {"pkg/python", "pkg/python/project", "pkg/layers"},
+	"pkg/python/pep517":          {"pkg/python", "pkg/layers"},
+	"pkg/python/bytecode":        {"pkg/python", "pkg/layers"},
 
 	"pkg/debian":            {"pkg/layers"},
 	"pkg/debian/debiantest": nil,
@@ -48,20 +53,22 @@ var allowed = map[string][]string{
 	"pkg/build": {
 		"pkg/base", "pkg/debian", "pkg/dockerfile", "pkg/dockerignore", "pkg/layers", "pkg/python",
 		"pkg/python/index", "pkg/python/pip", "pkg/python/resolve", "pkg/python/wheel", "pkg/sandbox", "pkg/store",
+		"pkg/python/project", "pkg/python/lockfile", "pkg/python/source", "pkg/python/pep517", "pkg/python/bytecode",
 	},
 
-	"pkg/push":   nil,
-	"pkg/ecr":    nil,
-	"pkg/deploy": nil,
-	"pkg/infra":  nil,
-	"pkg/local":  {"pkg/layers", "pkg/sandbox", "pkg/store"},
+	"pkg/push":         nil,
+	"pkg/ecr":          nil,
+	"pkg/codeartifact": nil,
+	"pkg/deploy":       nil,
+	"pkg/infra":        nil,
+	"pkg/local":        {"pkg/layers", "pkg/sandbox", "pkg/store"},
 }
 
 // What one of these makes, only cmd hands to the next: an image, then a digest.
 var apart = []string{"pkg/build", "pkg/push", "pkg/deploy"}
 
 // The AWS SDK is reached by these only.
-var aws = []string{"pkg/ecr", "pkg/deploy", "pkg/infra", "pkg/local", cmd}
+var aws = []string{"pkg/ecr", "pkg/codeartifact", "pkg/deploy", "pkg/infra", "pkg/local", cmd}
 
 // Names that say nothing about what is inside.
 var emptyNames = []string{"util", "utils", "common", "helper", "helpers", "types", "manager", "misc"}

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Lock is a resolution for one target: every package with the wheel that was
-// chosen. It is complete: no index is needed to install from it.
+// chosen, or the sdist to build one from. It is complete: no index is needed to
+// install from it.
 type Lock struct {
 	Target   Target
 	Packages []Locked // sorted by name, each name once
@@ -15,16 +17,18 @@ type Lock struct {
 
 // Locked is a package of a lock.
 type Locked struct {
-	Name       string // normalized
-	Version    Version
-	Wheel      WheelFile
-	RequiredBy []string // normalized names of packages, sorted; empty when only asked for
-	Requested  bool     // asked for by the user (PEP 376, REQUESTED)
-	Extras     []string // normalized, sorted: those of its extras that are installed too
+	Name    string // normalized
+	Version Version
+	// Wheel is what is installed. It is zero where no wheel fits: then Sdist is
+	// what one is built from.
+	Wheel, Sdist File
+	RequiredBy   []string // normalized names of packages, sorted; empty when only asked for
+	Requested    bool     // asked for by the user (PEP 376, REQUESTED)
+	Extras       []string // normalized, sorted: those of its extras that are installed too
 }
 
-// WheelFile is where a wheel is and what must be true of it.
-type WheelFile struct {
+// File is where a wheel or an sdist is, and what must be true of it.
+type File struct {
 	Filename       string
 	URL            string            // without user information
 	Hashes         map[string]string // algorithm → lower-case hex; at least one that is safe
@@ -32,6 +36,7 @@ type WheelFile struct {
 	RequiresPython string            // as the index says it (PEP 503); "" = any
 	Yanked         string            // the reason (PEP 592), which may be empty
 	IsYanked       bool
+	UploadTime     time.Time // PEP 700; zero = not known
 }
 
 // Lookup returns the package of a name, normalized or not.
@@ -79,6 +84,9 @@ func (p Locked) validate(supported *TagSet) error {
 	if !ValidName(p.Name) || p.Name != NormalizeName(p.Name) {
 		return fmt.Errorf("the name is not normalized")
 	}
+	if p.Wheel.Filename == "" {
+		return p.validateSdist()
+	}
 	w, err := ParseWheelName(p.Wheel.Filename)
 	if err != nil {
 		return err
@@ -89,8 +97,28 @@ func (p Locked) validate(supported *TagSet) error {
 	if _, ok := w.Rank(supported); !ok {
 		return fmt.Errorf("%s does not run on the target", p.Wheel.Filename)
 	}
+	return p.Wheel.validateHashes()
+}
+
+// validateSdist checks a package that is to be built.
+func (p Locked) validateSdist() error {
+	if p.Sdist.Filename == "" {
+		return fmt.Errorf("neither a wheel nor an sdist is named")
+	}
+	name, version, err := ParseSdistName(p.Sdist.Filename)
+	if err != nil {
+		return err
+	}
+	if NormalizeName(name) != p.Name || !version.Equal(p.Version) {
+		return fmt.Errorf("%s is an sdist of %s %s", p.Sdist.Filename, name, version)
+	}
+	return p.Sdist.validateHashes()
+}
+
+// validateHashes wants a hash that nobody can forge.
+func (f File) validateHashes() error {
 	safe := false
-	for algorithm, digest := range p.Wheel.Hashes {
+	for algorithm, digest := range f.Hashes {
 		if hashSize(algorithm) == 0 {
 			continue
 		}
@@ -100,7 +128,7 @@ func (p Locked) validate(supported *TagSet) error {
 		safe = true
 	}
 	if !safe {
-		return fmt.Errorf("%s has no sha256, sha384 or sha512 hash", p.Wheel.Filename)
+		return fmt.Errorf("%s has no sha256, sha384 or sha512 hash", f.Filename)
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func FuzzMetadata(f *testing.F) {
 
 func TestLock(t *testing.T) {
 	good := func(name, file string) Locked {
-		return Locked{Name: name, Version: mustParse(t, "1.0"), Wheel: WheelFile{Filename: file, Hashes: map[string]string{"sha256": strings.Repeat("0a", 32)}}}
+		return Locked{Name: name, Version: mustParse(t, "1.0"), Wheel: File{Filename: file, Hashes: map[string]string{"sha256": strings.Repeat("0a", 32)}}}
 	}
 	l := Lock{Target: linuxTarget(t), Packages: []Locked{good("b", "b-1-py3-none-any.whl"), good("a", "a-1.0-cp313-cp313-linux_x86_64.whl")}}
 	if l.Validate() == nil {
@@ -112,8 +112,8 @@ func TestLock(t *testing.T) {
 	}
 	for _, bad := range []Locked{
 		good("A", "a-1-py3-none-any.whl"), good("b", "a-1-py3-none-any.whl"), good("a", "a-2-py3-none-any.whl"), good("a", "a-1-py2-none-any.whl"), good("a", "a-1.tar.gz"),
-		{Name: "a", Version: mustParse(t, "1"), Wheel: WheelFile{Filename: "a-1-py3-none-any.whl", Hashes: map[string]string{"md5": "00"}}},
-		{Name: "a", Version: mustParse(t, "1"), Wheel: WheelFile{Filename: "a-1-py3-none-any.whl", Hashes: map[string]string{"sha256": "00"}}},
+		{Name: "a", Version: mustParse(t, "1"), Wheel: File{Filename: "a-1-py3-none-any.whl", Hashes: map[string]string{"md5": "00"}}},
+		{Name: "a", Version: mustParse(t, "1"), Wheel: File{Filename: "a-1-py3-none-any.whl", Hashes: map[string]string{"sha256": "00"}}},
 	} {
 		if (Lock{Target: linuxTarget(t), Packages: []Locked{bad}}).Validate() == nil {
 			t.Errorf("%+v is valid", bad)

@@ -34,7 +34,7 @@ type Blob struct {
 // Fetch brings a wheel into the cache, unless it is there, and verifies it
 // against its size and every hash that is known. A broken download goes on
 // where it stopped. The error is a *HashError when the bytes are others.
-func (c *Client) Fetch(ctx context.Context, w python.WheelFile) (Blob, error) {
+func (c *Client) Fetch(ctx context.Context, w python.File) (Blob, error) {
 	if h, ok := sha256Of(w.Hashes); ok && c.cache.Has(h) {
 		return c.blob(h)
 	}
@@ -58,7 +58,7 @@ func (c *Client) Fetch(ctx context.Context, w python.WheelFile) (Blob, error) {
 // wheelKey names a wheel among those that were fetched. The hashes are a part
 // of it: the same URL with other hashes must fail, not succeed because the file
 // is here already.
-func wheelKey(w python.WheelFile) string {
+func wheelKey(w python.File) string {
 	key := w.URL
 	for _, algorithm := range sortedAlgorithms(w.Hashes) {
 		key += " " + algorithm + ":" + w.Hashes[algorithm]
@@ -105,7 +105,7 @@ func openLocal(u *url.URL) (*os.File, error) {
 }
 
 // keep reads a wheel into the cache and verifies it on the way.
-func (c *Client) keep(ctx context.Context, w python.WheelFile, body io.ReadCloser) (Blob, error) {
+func (c *Client) keep(ctx context.Context, w python.File, body io.ReadCloser) (Blob, error) {
 	defer body.Close()
 	total := w.Size
 	if total == 0 {
@@ -128,12 +128,12 @@ func (c *Client) keep(ctx context.Context, w python.WheelFile, body io.ReadClose
 // not the one that was promised, so that the cache keeps nothing of it.
 type verifier struct {
 	r      io.Reader
-	file   python.WheelFile
+	file   python.File
 	read   int64
 	hashes map[string]hash.Hash
 }
 
-func newVerifier(r io.Reader, w python.WheelFile) *verifier {
+func newVerifier(r io.Reader, w python.File) *verifier {
 	v := &verifier{r: r, file: w, hashes: map[string]hash.Hash{}}
 	for algorithm := range w.Hashes {
 		if h := newHash(algorithm); h != nil {

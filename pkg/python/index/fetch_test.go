@@ -44,7 +44,7 @@ func TestFetchVerifies(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cache := indextest.NewCache(t)
 			c := newClient(t, s, index.Options{Cache: cache})
-			blob, err := c.Fetch(ctx, python.WheelFile{Filename: f.Filename, URL: s.FileURL(f.Filename), Hashes: tt.hashes, Size: tt.size})
+			blob, err := c.Fetch(ctx, python.File{Filename: f.Filename, URL: s.FileURL(f.Filename), Hashes: tt.hashes, Size: tt.size})
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("error %v, want %q", err, tt.err)
@@ -76,7 +76,7 @@ func TestFetchFromThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newClient(t, nil, index.Options{})
-	if blob, err := c.Fetch(ctx, f.WheelFile()); err != nil || blob.Size != int64(len(content)) {
+	if blob, err := c.Fetch(ctx, f.Locked()); err != nil || blob.Size != int64(len(content)) {
 		t.Errorf("%+v, %v", blob, err)
 	}
 }
@@ -98,7 +98,7 @@ func TestBrokenDownloadsGoOn(t *testing.T) {
 				w.(http.Flusher).Flush()
 				panic(http.ErrAbortHandler)
 			}
-			w := python.WheelFile{Filename: f.Filename, URL: s.FileURL(f.Filename), Hashes: map[string]string{"sha256": f.SHA256()}}
+			w := python.File{Filename: f.Filename, URL: s.FileURL(f.Filename), Hashes: map[string]string{"sha256": f.SHA256()}}
 			if _, err := newClient(t, s, index.Options{}).Fetch(ctx, w); err != nil {
 				t.Fatal(err)
 			}
@@ -186,7 +186,7 @@ func TestCredentialsStayWithTheirOrigin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Fetch(ctx, files[0].WheelFile()); err != nil {
+	if _, err := c.Fetch(ctx, files[0].Locked()); err != nil {
 		t.Fatal(err)
 	}
 	if files[0].URL != other.FileURL(f.Filename) {

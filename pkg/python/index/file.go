@@ -56,11 +56,11 @@ type File struct {
 // Local reports whether the file lies on this machine.
 func (f File) Local() bool { return strings.HasPrefix(f.URL, "file:") }
 
-// WheelFile is the file as a lock has it.
-func (f File) WheelFile() python.WheelFile {
-	return python.WheelFile{
+// Locked is the file as a lock has it.
+func (f File) Locked() python.File {
+	return python.File{
 		Filename: f.Filename, URL: f.URL, Hashes: f.Hashes, Size: f.Size,
-		RequiresPython: f.RequiresPython, Yanked: f.YankedReason, IsYanked: f.Yanked,
+		RequiresPython: f.RequiresPython, Yanked: f.YankedReason, IsYanked: f.Yanked, UploadTime: f.UploadTime,
 	}
 }
 

@@ -126,7 +126,7 @@ func (c *Client) advertised(ctx context.Context, f File, u *url.URL) ([]byte, er
 
 // wholeWheel reads the metadata out of the wheel in the cache.
 func (c *Client) wholeWheel(ctx context.Context, f File) ([]byte, error) {
-	blob, err := c.Fetch(ctx, f.WheelFile())
+	blob, err := c.Fetch(ctx, f.Locked())
 	if err != nil {
 		return nil, err
 	}

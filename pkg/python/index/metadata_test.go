@@ -98,7 +98,7 @@ func TestMetadataLadder(t *testing.T) {
 					t.Error(diff)
 				}
 				blobs := cache.Blobs()
-				blob, err := c.Fetch(ctx, files[0].WheelFile())
+				blob, err := c.Fetch(ctx, files[0].Locked())
 				if err != nil || blob.Hash.Hex != f.SHA256() || blob.Size != int64(len(f.Content)) {
 					t.Errorf("fetch: %+v, %v", blob, err)
 				}

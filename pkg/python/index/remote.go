@@ -38,8 +38,8 @@ func (c *Client) ranged(ctx context.Context, f File, u *url.URL) ([]byte, error)
 		// The answer is the wheel: take it as the download that it is.
 		body := c.resuming(ctx, resp)
 		defer body.Close()
-		blob, err := c.wheels.do(ctx, wheelKey(f.WheelFile()), func(ctx context.Context) (Blob, error) {
-			return c.keep(ctx, f.WheelFile(), body)
+		blob, err := c.wheels.do(ctx, wheelKey(f.Locked()), func(ctx context.Context) (Blob, error) {
+			return c.keep(ctx, f.Locked(), body)
 		})
 		if err != nil {
 			return nil, err

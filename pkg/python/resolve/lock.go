@@ -40,7 +40,7 @@ func (p *provider) resolution(ctx context.Context) (Resolution, error) {
 			out.Kept = append(out.Kept, l)
 			continue
 		}
-		l.Wheel = c.file.WheelFile()
+		l.Wheel = c.file.Locked()
 		if m, err := p.loader.file(c.file).get(); err == nil && l.Wheel.RequiresPython == "" {
 			l.Wheel.RequiresPython = m.RequiresPython.String()
 		}
@@ -148,7 +148,7 @@ func (p *provider) complete(ctx context.Context, locked []python.Locked, chosen 
 
 // prove fetches a wheel, compares it with the hashes that are allowed, if any,
 // and notes its sha256 and size.
-func (p *provider) prove(ctx context.Context, w *python.WheelFile, allowed []string) error {
+func (p *provider) prove(ctx context.Context, w *python.File, allowed []string) error {
 	blob, err := p.loader.source.Fetch(ctx, *w)
 	if err != nil {
 		return err

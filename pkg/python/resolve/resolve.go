@@ -32,7 +32,7 @@ type Source interface {
 	Direct(rawURL string) (index.File, error)
 	Project(ctx context.Context, name string) ([]index.File, error)
 	Metadata(ctx context.Context, f index.File) (python.Metadata, error)
-	Fetch(ctx context.Context, w python.WheelFile) (index.Blob, error)
+	Fetch(ctx context.Context, w python.File) (index.Blob, error)
 }
 
 // Options are the question. Target, Source and Requirements are needed.

@@ -508,7 +508,7 @@ func (m *memory) Project(_ context.Context, name string) ([]index.File, error) {
 func (m *memory) Metadata(_ context.Context, f index.File) (python.Metadata, error) {
 	return m.metadata[f.Filename], nil
 }
-func (m *memory) Fetch(context.Context, python.WheelFile) (index.Blob, error) {
+func (m *memory) Fetch(context.Context, python.File) (index.Blob, error) {
 	return index.Blob{}, errors.New("not needed")
 }
 
