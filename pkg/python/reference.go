@@ -8,10 +8,11 @@ import (
 )
 
 // ParseReference reads a requirement as pip takes it on a line of a file or as
-// an argument: "name>=1; marker", "name @ URL", the URL or the path of a
-// wheel. A wheel without a name in front gives it one; its marker follows
-// "; ". The error is a *SyntaxError, or an *UnsupportedError for what would
-// have to be built: version control, source distributions, directories.
+// an argument: "name>=1; marker", "name @ URL", the URL or the path of a wheel
+// or an sdist, the path of a directory of source code. A file without a name in
+// front gives it one by its own; a directory has none before it is looked into.
+// A marker follows "; ". The error is a *SyntaxError, or an *UnsupportedError
+// for version control.
 func ParseReference(s string) (FileRequirement, error) {
 	if len(s) > maxRequirementLen {
 		return FileRequirement{}, &SyntaxError{"requirement", s, -1, "too long"}
@@ -43,14 +44,11 @@ func parseReference(text string) (FileRequirement, error) {
 	case isVCS(text):
 		return FileRequirement{}, unsupportedVCS(text, "")
 	case isURL(text), !named && strings.Contains(text, "://"):
-		return wheelReference(Requirement{URL: text})
+		return fileReference(Requirement{URL: text})
 	case !named:
 		file, extras := cutExtras(text)
-		if strings.HasSuffix(file, ".whl") {
-			return localWheel(file, extras)
-		}
-		if isArchive(file) || looksLikePath(text) {
-			return FileRequirement{}, unsupportedPath(text, file)
+		if strings.HasSuffix(file, ".whl") || isArchive(file) || looksLikePath(text) {
+			return localReference(file, extras)
 		}
 	}
 	req, err := ParseRequirement(text)
@@ -60,12 +58,12 @@ func parseReference(text string) (FileRequirement, error) {
 	case req.URL == "":
 		return FileRequirement{Requirement: req}, nil
 	}
-	return wheelReference(req)
+	return fileReference(req)
 }
 
-// wheelReference checks the URL of a requirement, and takes the name from the
-// wheel where there is none.
-func wheelReference(req Requirement) (FileRequirement, error) {
+// fileReference checks the URL of a requirement, and takes the name from the
+// file where there is none.
+func fileReference(req Requirement) (FileRequirement, error) {
 	if isVCS(req.URL) {
 		return FileRequirement{}, unsupportedVCS(req.URL, req.Name)
 	}
@@ -82,25 +80,19 @@ func wheelReference(req Requirement) (FileRequirement, error) {
 			return bad("not a URL")
 		}
 	}
-	base := path.Base(file)
-	if !strings.HasSuffix(base, ".whl") {
-		if isArchive(base) {
-			return FileRequirement{}, unsupportedArchive(req.URL)
-		}
-		if u.Scheme == "" || u.Scheme == "file" {
-			return FileRequirement{}, unsupportedPath(req.URL, file)
-		}
-		return bad("does not end in .whl")
-	}
-	w, err := ParseWheelName(base)
-	if err != nil {
+	local := u.Scheme == "" || u.Scheme == "file"
+	name, err := nameOfFile(path.Base(file))
+	switch {
+	case err != nil:
 		return FileRequirement{}, err
-	}
-	if req.Name == "" {
-		req.Name = w.Name
-	}
-	if req.Key() != w.Name {
-		return bad(fmt.Sprintf("is a wheel of %s, not of %s", w.Name, req.Name))
+	case name == "" && !local && !isArchive(file):
+		return bad("ends neither as a wheel nor as an sdist")
+	case name == "" && !local && req.Name == "":
+		return bad("does not say of which project it is; write NAME @ URL")
+	case req.Name == "":
+		req.Name = name
+	case name != "" && req.Key() != name:
+		return bad(fmt.Sprintf("is a file of %s, not of %s", name, req.Name))
 	}
 	r := FileRequirement{Requirement: req, Hashes: fragmentHashes(u.Fragment)}
 	switch u.Scheme {
@@ -118,17 +110,55 @@ func wheelReference(req Requirement) (FileRequirement, error) {
 	return r, nil
 }
 
-// localWheel reads the path of a wheel.
-func localWheel(file, extras string) (FileRequirement, error) {
-	w, err := ParseWheelName(path.Base(file))
+// nameOfFile returns the normalised name of the project that a wheel or an
+// sdist is of, "" where the file's name does not say.
+func nameOfFile(base string) (string, error) {
+	if strings.HasSuffix(base, ".whl") {
+		w, err := ParseWheelName(base)
+		return w.Name, err
+	}
+	if name, _, err := ParseSdistName(base); err == nil {
+		return NormalizeName(name), nil
+	}
+	return "", nil
+}
+
+// localReference reads a path, with extras.
+func localReference(file, extras string) (FileRequirement, error) {
+	name, err := nameOfFile(path.Base(file))
 	if err != nil {
 		return FileRequirement{}, err
 	}
-	req, err := ParseRequirement(w.Name + extras)
+	stand := name
+	if stand == "" {
+		stand = "x" // takes the extras' place until the directory is looked into
+	}
+	req, err := ParseRequirement(stand + extras)
 	if err != nil {
 		return FileRequirement{}, err
 	}
+	req.Name = name
 	return FileRequirement{Requirement: req, Path: file}, nil
+}
+
+// ParseEditable reads what follows -e: a directory, with extras.
+func ParseEditable(s string) (FileRequirement, error) {
+	if isVCS(s) {
+		return FileRequirement{}, unsupportedVCS(s, "")
+	}
+	text := s
+	if !isURL(s) && !looksLikePath(s) { // pip takes it for a path whatever it looks like
+		text = "./" + s
+	}
+	r, err := ParseReference(text)
+	switch {
+	case err != nil:
+		return r, err
+	case r.Path == "" || r.Requirement.Name != "":
+		return r, &SyntaxError{"editable requirement", s, -1, "not a directory"}
+	}
+	r.Editable = true
+	return r, nil
 }
 
 // cutExtras cuts "[a,b]" off a path.
@@ -196,23 +226,4 @@ func unsupportedVCS(reference, name string) error {
 	}
 	return &UnsupportedError{reference, "a version control reference", fmt.Sprintf(
 		"ask for a released version of %s, or build a wheel of the commit once ('pip wheel --no-deps URL') and name its file or URL here", name)}
-}
-
-func unsupportedArchive(reference string) error {
-	return &UnsupportedError{reference, "a source distribution",
-		"name a wheel instead, or build one once ('pip wheel --no-deps FILE') and name that"}
-}
-
-func unsupportedPath(reference, file string) error {
-	if isArchive(file) {
-		return unsupportedArchive(reference)
-	}
-	return &UnsupportedError{reference, "a directory of source code",
-		"build a wheel of it ('pip wheel --no-deps DIRECTORY') and name that, or copy the code into the image and list its dependencies here"}
-}
-
-// UnsupportedEditable is the error for "-e reference", an *UnsupportedError.
-func UnsupportedEditable(reference string) error {
-	return &UnsupportedError{reference, "an editable install",
-		"remove the line and copy the code into the image, with its dependencies listed here; or build a wheel of it ('pip wheel --no-deps') and name that"}
 }

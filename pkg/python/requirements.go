@@ -47,11 +47,15 @@ type RequirementsFile struct {
 // FileRequirement is one requirement of a file or a command line.
 type FileRequirement struct {
 	Requirement Requirement
-	// Path is a local wheel, as written: relative to the working directory,
-	// not to the file (as pip has it). Requirement.URL is then "" or a file: URL.
+	// Path is a local wheel, sdist or directory of source code, as written:
+	// relative to the working directory, not to the file (as pip has it).
+	// Requirement.URL is then "" or a file: URL, and Requirement.Name is "" where
+	// only the directory tells.
 	Path     string
-	Editable bool     // always false: an editable requirement is an error
+	Editable bool     // -e: Path is a directory
 	Hashes   []string // "sha256:hex", any of which will do; lower-case
+	// ConfigSettings are passed to the back-end that builds it: "KEY=VALUE".
+	ConfigSettings []string
 	File     string   // where it is written; "" for a command line
 	Line     int
 }
@@ -129,6 +133,16 @@ func (r *requirementsReader) line(file string, l logicalLine, constraint bool) e
 			return fail(fmt.Errorf("%s cannot stand behind a requirement", o.name))
 		}
 		switch o.name {
+		case "--editable":
+			if constraint {
+				return fail(fmt.Errorf("an editable requirement cannot be a constraint"))
+			}
+			e, err := ParseEditable(o.value)
+			if err != nil {
+				return fail(err)
+			}
+			e.File, e.Line = file, l.number
+			r.out.Requirements = append(r.out.Requirements, e)
 		case "--requirement", "--constraint":
 			if err := r.include(file, l.number, o.value, o.name == "--constraint"); err != nil {
 				return err
@@ -145,11 +159,11 @@ func (r *requirementsReader) line(file string, l logicalLine, constraint bool) e
 		}
 		return nil
 	}
-	hashes := req.Hashes
+	hashes, settings := req.Hashes, req.ConfigSettings
 	if req, err = ParseReference(requirement); err != nil {
 		return fail(err)
 	}
-	req.File, req.Line = file, l.number
+	req.File, req.Line, req.ConfigSettings = file, l.number, settings
 	if len(hashes) > 0 {
 		req.Hashes = hashes
 	}

@@ -207,12 +207,15 @@ func (f *RequirementsFile) apply(o fileOption, file string, r *FileRequirement) 
 			return err
 		}
 		r.Hashes = appendNew(r.Hashes, h)
-	case "--editable":
-		return UnsupportedEditable(o.value)
-	default: // --config-settings, --global-option, --install-option
+	case "--config-settings":
+		if !strings.Contains(o.value, "=") {
+			return fmt.Errorf("--config-settings %s: is not KEY=VALUE", o.value)
+		}
+		r.ConfigSettings = append(r.ConfigSettings, o.value)
+	default: // --global-option, --install-option
 		return &hintedError{
-			cause: o.name + " is for building from source, and only wheels can be installed",
-			hint:  "remove the option, or build a wheel with it ('pip wheel --no-deps') and name that",
+			cause: o.name + " is for setup.py itself, which is not called",
+			hint:  "remove the option, or say it to the build back-end by --config-settings",
 		}
 	}
 	return nil
