@@ -38,6 +38,11 @@ func (g *guest) confine(id identity) error {
 			return err
 		}
 	}
+	if g.NoNetwork && g.Mode == ChrootLandlock {
+		if err := g.forbidSockets(); err != nil {
+			return err
+		}
+	}
 	if g.Only == onlyLandlock {
 		return nil
 	}
@@ -127,8 +132,15 @@ func (g *guest) landlock() error {
 			return err
 		}
 		attr.Handled_access_fs = landlockAccess(abi)
+		if g.NoNetwork && abi >= 4 {
+			// No rule allows any port. Belt and braces: forbidSockets does it as well.
+			attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+		}
 		if abi < 6 {
 			g.note("the command can send signals to this machine's processes (Linux 6.12 prevents it)")
+			if g.NoNetwork {
+				g.note("the command can reach this machine's abstract Unix sockets (Linux 6.12 prevents it)")
+			}
 		}
 	}
 	if attr == (unix.LandlockRulesetAttr{}) {

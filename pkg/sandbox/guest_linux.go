@@ -105,7 +105,7 @@ func (g *guest) userAttributes(id identity) (*syscall.SysProcAttr, error) {
 		}
 		sys.Credential = c
 		// Programs open /dev/stdout, and may only if it is theirs.
-		for _, fd := range []int{1, 2} {
+		for _, fd := range []int{0, 1, 2} {
 			var st unix.Stat_t
 			if unix.Fstat(fd, &st) == nil && (st.Mode&unix.S_IFMT == unix.S_IFIFO || st.Mode&unix.S_IFMT == unix.S_IFSOCK) {
 				_ = unix.Fchown(fd, id.UID, id.GID)

@@ -79,6 +79,29 @@ var guestCommands = map[string]func(args []string) (int, error){
 		}
 		return 0, nil
 	},
+	// upper prints its standard input in capitals.
+	"upper": func([]string) (int, error) {
+		b, err := io.ReadAll(os.Stdin)
+		fmt.Print(strings.ToUpper(string(b)))
+		return 0, err
+	},
+	// head prints as many bytes of its standard input and closes it; with another
+	// argument it then waits to be killed.
+	"head": func(args []string) (int, error) {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return 0, err
+		}
+		if _, err := io.CopyN(os.Stdout, os.Stdin, int64(n)); err != nil {
+			return 0, err
+		}
+		os.Stdin.Close()
+		if len(args) > 1 {
+			time.Sleep(time.Hour)
+		}
+		return 0, nil
+	},
+	"network": network,
 	"stat": func(args []string) (int, error) {
 		for _, path := range args {
 			var st unix.Stat_t
@@ -222,6 +245,43 @@ func serve(args []string) (int, error) {
 		io.WriteString(c, "hello from inside\n")
 		c.Close()
 	}
+}
+
+// network tries to reach the TCP address given, and says what there is of a
+// network.
+func network(args []string) (int, error) {
+	c, err := net.Dial("tcp", args[0])
+	if err == nil {
+		c.Close()
+	}
+	fmt.Println("outside:", err == nil)
+	interfaces, err := net.Interfaces()
+	for _, i := range interfaces {
+		fmt.Println(i.Name, i.Flags&net.FlagUp != 0)
+	}
+	if err != nil {
+		fmt.Println("no interfaces")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err == nil {
+		c, err = net.Dial("tcp", l.Addr().String())
+	}
+	fmt.Println("loopback:", err == nil)
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_PACKET, unix.AF_VSOCK, unix.AF_NETLINK} {
+		for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_RAW} {
+			if fd, err := unix.Socket(family, kind, 0); err == nil {
+				unix.Close(fd)
+				fmt.Println("socket of family", family)
+				break
+			}
+		}
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, 0, 0); errno != unix.ENOSYS {
+		fmt.Println("io_uring:", errno)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	fmt.Println("Unix sockets:", err == nil && len(pair) == 2)
+	return 0, nil
 }
 
 // escape tries the ways out of a chroot that root has, and then to read and to

@@ -15,10 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ready says that Main was called: a program that re-executes itself without it
+// would do its own work again in place of a stage's.
+var ready atomic.Bool
+
 // Main must be the first thing that main (and TestMain) of a program calls which
 // uses Start. In a process that is a re-executed stage of a sandbox it never
-// returns; elsewhere it does nothing.
+// returns; elsewhere it does nothing but allow sandboxes.
 func Main() {
+	ready.Store(true)
 	if len(os.Args) == 0 || (os.Args[0] != stageInit && os.Args[0] != stageMap) {
 		return
 	}
@@ -86,6 +91,7 @@ func runInit() int {
 	if err := g.run(); err != nil {
 		return report(events, event{}, err)
 	}
+	closeStdin()
 	if events.Encode(event{Kind: eventStarted, Notes: g.notes}) != nil {
 		g.kill()
 	}
@@ -108,6 +114,17 @@ func closeOnExec() {
 			unix.CloseOnExec(fd)
 		}
 	}
+}
+
+// closeStdin leaves the command's input to the command, so that whoever writes it
+// learns when nobody reads it any more.
+func closeStdin() {
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	_ = unix.Dup3(null, 0, unix.O_CLOEXEC)
+	_ = unix.Close(null)
 }
 
 func report(events *gob.Encoder, ok event, err error) int {
@@ -138,6 +155,9 @@ func (g *guest) run() (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if g.NoNetwork && g.Mode != ChrootLandlock {
+		g.raiseLoopback()
 	}
 	g.setOwners()
 	if err := setLimits(); err != nil {

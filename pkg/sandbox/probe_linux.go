@@ -19,6 +19,9 @@ import (
 // scratch, and reports them in the order of preference. When none works the error
 // is an *UnavailableError.
 func Probe(ctx context.Context, scratch string) (Report, error) {
+	if err := checkReady(); err != nil {
+		return err.Report, err
+	}
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return Report{}, fmt.Errorf("probe for a sandbox: %w", err)
 	}
@@ -235,4 +238,12 @@ func HostFiles(hostname string) map[string][]byte {
 	}
 	files["/etc/hosts"] = hosts
 	return files
+}
+
+// checkReady returns an error where the program cannot be re-executed.
+func checkReady() *UnavailableError {
+	if ready.Load() {
+		return nil
+	}
+	return &UnavailableError{Report: Report{Notes: []string{"the program does not call sandbox.Main"}}, hint: "call sandbox.Main first of all in main"}
 }

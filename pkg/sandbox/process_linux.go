@@ -45,6 +45,9 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 }
 
 func start(ctx context.Context, c Command, only barrier) (*Process, error) {
+	if err := checkReady(); err != nil {
+		return nil, err
+	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -59,7 +62,7 @@ func start(ctx context.Context, c Command, only barrier) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := spawn(c.Mode, c.Args[0], c.Stdout, c.Stderr, s.dir)
+	in, err := spawn(c, s.dir)
 	if err != nil {
 		s.close(ctx)
 		return nil, fmt.Errorf("make a sandbox (%s): %w", c.Mode, err)
@@ -128,6 +131,8 @@ func (p *Process) follow(ctx context.Context, c Command, only barrier, started c
 		err = fmt.Errorf("the sandbox's init ended without a report: %w", waited)
 	case waited != nil && !exited:
 		err = fmt.Errorf("pass on the command's output: %w", waited)
+	case p.init.stdinError() != nil:
+		err = fmt.Errorf("read the command's input: %w", p.init.stdinError())
 	}
 	// Also when ctx ended, the files go.
 	if cerr := p.scratch.close(context.WithoutCancel(ctx)); err == nil {
@@ -150,7 +155,7 @@ func (p *Process) converse(c Command, only barrier, started chan<- error) (ran, 
 	p.sending.Lock()
 	err = p.init.send(request{
 		Mode: c.Mode, Rootfs: c.Rootfs, Scratch: c.Scratch, Args: c.Args, Env: c.Env, Dir: c.Dir,
-		User: c.User, Hostname: c.Hostname, Files: c.Files, Owners: c.Owners, Only: only,
+		User: c.User, Hostname: c.Hostname, Files: c.Files, Owners: c.Owners, NoNetwork: c.NoNetwork, Only: only,
 	})
 	p.sending.Unlock()
 	if err != nil {

@@ -12,8 +12,8 @@
 //
 // [Probe] finds out by trying which of the ways ([Mode]) this machine allows.
 //
-// The network is the machine's own: what listens on a port here is reachable
-// there. The sandbox never shows the command a file of the machine outside the
+// The network is the machine's own, unless [Command.NoNetwork] takes it away: what
+// listens on a port here is reachable there. The sandbox never shows the command a file of the machine outside the
 // root filesystem, and never passes on an environment variable or an open file
 // that was not asked for. It leaves no process and no mount behind, also when the
 // program that started it is killed; what is then left in the scratch directory is
@@ -76,8 +76,17 @@ type Command struct {
 	// Hostname is the host name seen inside, "" for "sandbox".
 	Hostname string
 
-	// Stdout and Stderr get the output; nil discards it. Standard input is empty.
+	// Stdin is read up to its end, or as far as the command cares to: nil is empty.
+	// It reaches the command through a pipe, also where it is a file. An error of it
+	// is one of Wait. A Read that is under way when the command ends is not waited
+	// for, and what it returns is lost.
+	Stdin io.Reader
+	// Stdout and Stderr get the output; nil discards it.
 	Stdout, Stderr io.Writer
+	// NoNetwork leaves the command without a network: with a loopback interface of
+	// its own that nothing else is on, or in ChrootLandlock without any sockets but
+	// Unix ones.
+	NoNetwork bool
 	// StopSignal is what Stop sends first, 0 for SIGTERM.
 	StopSignal syscall.Signal
 	// Files are shown read-only at these absolute paths in place of what the image

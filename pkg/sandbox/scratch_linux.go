@@ -129,7 +129,7 @@ func removeAsRoot(ctx context.Context, tree string) error {
 		return err
 	}
 	defer null.Close()
-	in, err := spawn(MappedUserNamespace, "remove", nil, nil, null)
+	in, err := spawn(Command{Mode: MappedUserNamespace, Args: []string{"remove"}}, null)
 	if err != nil {
 		return err
 	}

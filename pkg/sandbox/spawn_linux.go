@@ -42,16 +42,21 @@ type initProcess struct {
 	socket *os.File
 	orders *gob.Encoder
 	events *gob.Decoder
+	stdin  *stdin
 	maps   *userMaps     // still to be given
 	ended  chan struct{} // closed when cmd has been waited for
 	err    error         // of that
 }
 
-// spawn starts init in the namespaces of the mode. name is for the process list.
-func spawn(mode Mode, name string, stdout, stderr io.Writer, lock *os.File) (*initProcess, error) {
+// spawn starts init in the namespaces of the command's mode.
+func spawn(c Command, lock *os.File) (*initProcess, error) {
+	mode := c.Mode
 	attr, maps, err := mode.namespaces()
 	if err != nil {
 		return nil, err
+	}
+	if c.NoNetwork && mode != ChrootLandlock {
+		attr.Cloneflags |= unix.CLONE_NEWNET
 	}
 	// Ctrl-C at the terminal is for Start's program, which then stops the sandbox.
 	attr.Setsid = true
@@ -72,8 +77,8 @@ func spawn(mode Mode, name string, stdout, stderr io.Writer, lock *os.File) (*in
 		return nil, err
 	}
 	cmd := &exec.Cmd{
-		Path: path, Args: []string{stageInit, name}, Env: []string{}, Dir: "/",
-		Stdout: stdout, Stderr: stderr, ExtraFiles: []*os.File{theirs, lock}, SysProcAttr: attr,
+		Path: path, Args: []string{stageInit, c.Args[0]}, Env: []string{}, Dir: "/", // Args are for the process list
+		Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: []*os.File{theirs, lock}, SysProcAttr: attr,
 	}
 	if mode == ChrootLandlock {
 		// Should init be killed, what the command started may hold the output open.
@@ -86,12 +91,19 @@ func spawn(mode Mode, name string, stdout, stderr io.Writer, lock *os.File) (*in
 		defer exe.Close()
 		cmd.ExtraFiles = append(cmd.ExtraFiles, exe)
 	}
-	p := &initProcess{cmd: cmd, socket: ours, maps: maps, ended: make(chan struct{}),
+	in, err := newStdin(c.Stdin, cmd)
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	p := &initProcess{cmd: cmd, socket: ours, stdin: in, maps: maps, ended: make(chan struct{}),
 		orders: gob.NewEncoder(ours), events: gob.NewDecoder(ours)}
 	if err := p.start(); err != nil {
 		ours.Close()
+		in.close()
 		return nil, cloneError(mode, err)
 	}
+	in.feed()
 	return p, nil
 }
 
@@ -117,6 +129,7 @@ func (p *initProcess) start() error {
 func (p *initProcess) wait() error {
 	<-p.ended
 	p.socket.Close()
+	p.stdin.close()
 	return p.err
 }
 

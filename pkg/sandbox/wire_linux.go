@@ -12,6 +12,7 @@ type request struct {
 	Dir, User, Hostname string
 	Files               map[string][]byte
 	Owners              []Owner
+	NoNetwork           bool
 
 	Remove string // instead of running a command: remove this tree
 

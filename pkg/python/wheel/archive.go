@@ -17,9 +17,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/boyabuild/boyabuild/pkg/layers"
 )
 
-// file is one file of the archive. It is the [layers.Content] of its bytes.
+// file is one file of the archive. It is the [layers.Content] of its bytes, and
+// where they are deflated their [layers.Deflated].
 type file struct {
 	w          *Wheel
 	name       string // as in the archive, cleaned
@@ -167,16 +170,92 @@ func (w *Wheel) checkArchive(seen map[string]bool) error {
 // Open returns the file's bytes, checked while they are read: their number,
 // CRC and hash. The last bytes come only when all is right.
 func (f *file) Open() (io.ReadCloser, error) {
-	r, closer, err := f.w.source()
+	r, err := f.w.pool.open(f)
 	if err != nil {
-		return nil, &Error{Wheel: f.w.Name.Filename, Entry: f.name, Reason: "cannot be read", Err: err}
+		return nil, err
 	}
 	in := f.w.pool.get(io.NewSectionReader(r, f.offset, f.packed), f.deflated)
-	c := &checked{f: f, in: in, closer: closer, left: f.size, crc: crc32.NewIEEE()}
-	if f.row != nil && f.row.algorithm != nil {
-		c.digest = f.row.algorithm()
+	return &checked{f: f, in: in, left: f.size, sums: f.newSums()}, nil
+}
+
+// DeflatedSize is the length of the deflate stream, if the file is one.
+func (f *file) DeflatedSize() (int64, bool) { return f.packed, f.deflated }
+
+// OpenDeflated returns the file's deflate stream, and makes the same checks of
+// what it inflates to as Open.
+func (f *file) OpenDeflated() (layers.DeflatedReader, error) {
+	r, err := f.w.pool.open(f)
+	if err != nil {
+		return nil, err
 	}
-	return c, nil
+	return &deflated{SectionReader: io.NewSectionReader(r, f.offset, f.packed), f: f, sums: f.newSums()}, nil
+}
+
+// deflated reads one file's deflate stream.
+type deflated struct {
+	*io.SectionReader
+	f      *file
+	closed bool
+	sums
+}
+
+func (d *deflated) Close() error {
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	return d.f.w.pool.close()
+}
+
+// Inflated takes the next bytes of the content.
+func (d *deflated) Inflated(p []byte) { d.add(p) }
+
+// Finish says what is wrong with the content; its length is for the caller to
+// look at.
+func (d *deflated) Finish(err error) error {
+	reason := "is damaged"
+	if err == nil {
+		if reason = d.wrong(d.f); reason == "" {
+			return nil
+		}
+	}
+	return &Error{Wheel: d.f.w.Name.Filename, Entry: d.f.name, Reason: reason, Err: err}
+}
+
+// sums are of a content as far as it has been read.
+type sums struct {
+	crc    uint32
+	digest hash.Hash // nil: RECORD has no hash for it
+}
+
+func (f *file) newSums() sums {
+	if f.row == nil || f.row.algorithm == nil {
+		return sums{}
+	}
+	return sums{digest: f.row.algorithm()}
+}
+
+func (s *sums) add(p []byte) {
+	s.crc = crc32.Update(s.crc, crc32.IEEETable, p)
+	if s.digest != nil {
+		s.digest.Write(p)
+	}
+}
+
+// wrong says in what they are not what the archive and RECORD say of f, "" if
+// all is right.
+func (s *sums) wrong(f *file) string {
+	if s.crc != f.crc {
+		return "does not have the CRC that the archive's directory says"
+	}
+	if s.digest == nil {
+		return ""
+	}
+	if got := s.digest.Sum(nil); !bytes.Equal(got, f.row.digest) {
+		return fmt.Sprintf("does not have the hash that RECORD says: it is %s, not %s",
+			hex.EncodeToString(got), hex.EncodeToString(f.row.digest))
+	}
+	return ""
 }
 
 // read returns the whole content where it is not longer than limit.
@@ -198,13 +277,11 @@ func (f *file) read(limit int64) ([]byte, error) {
 // checked reads one file's content and holds it against what the archive and
 // RECORD say.
 type checked struct {
-	f      *file
-	in     *inflater
-	closer io.Closer
-	left   int64
-	crc    hash.Hash32
-	digest hash.Hash // nil: RECORD has no hash for it
-	err    error     // io.EOF once all was checked
+	f    *file
+	in   *inflater
+	left int64
+	sums
+	err error // io.EOF once all was checked
 }
 
 func (c *checked) Read(p []byte) (int, error) {
@@ -219,10 +296,7 @@ func (c *checked) Read(p []byte) (int, error) {
 		var err error
 		n, err = c.in.Read(p[:min(int64(len(p)), c.left)])
 		c.left -= int64(n)
-		c.crc.Write(p[:n])
-		if c.digest != nil {
-			c.digest.Write(p[:n])
-		}
+		c.add(p[:n])
 		if err != nil && err != io.EOF {
 			return c.fail("is damaged", err)
 		}
@@ -263,17 +337,7 @@ func (c *checked) end() string {
 			return "is damaged: " + err.Error()
 		}
 	}
-	if c.crc.Sum32() != c.f.crc {
-		return "does not have the CRC that the archive's directory says"
-	}
-	if c.digest == nil {
-		return ""
-	}
-	if got := c.digest.Sum(nil); !bytes.Equal(got, c.f.row.digest) {
-		return fmt.Sprintf("does not have the hash that RECORD says: it is %s, not %s",
-			hex.EncodeToString(got), hex.EncodeToString(c.f.row.digest))
-	}
-	return ""
+	return c.wrong(c.f)
 }
 
 func (c *checked) Close() error {
@@ -285,12 +349,45 @@ func (c *checked) Close() error {
 	if c.err == nil {
 		c.err = fs.ErrClosed
 	}
-	return c.closer.Close()
+	return c.f.w.pool.close()
 }
 
-// inflaters keeps the decompressors of one wheel for the next file: a wheel has
-// hundreds of small files, and a decompressor is 40 kB.
-type inflaters struct{ pool sync.Pool }
+// inflaters keeps what the next file of one wheel can use, which has hundreds of
+// small ones: decompressors, each 40 kB, and, while any file is being read, the
+// wheel's own file.
+type inflaters struct {
+	pool sync.Pool
+
+	mu      sync.Mutex
+	readers int // of source
+	source  io.ReaderAt
+	closer  io.Closer
+}
+
+// open opens f's wheel, or takes part in what is open. Each call needs a close.
+func (p *inflaters) open(f *file) (io.ReaderAt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.readers == 0 {
+		var err error
+		if p.source, p.closer, err = f.w.source(); err != nil {
+			return nil, &Error{Wheel: f.w.Name.Filename, Entry: f.name, Reason: "cannot be read", Err: err}
+		}
+	}
+	p.readers++
+	return p.source, nil
+}
+
+func (p *inflaters) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.readers--; p.readers > 0 {
+		return nil
+	}
+	err := p.closer.Close()
+	p.source, p.closer = nil, nil
+	return err
+}
 
 // inflater reads the bytes of one entry, deflated or stored.
 type inflater struct {

@@ -40,6 +40,9 @@ type Installation struct {
 	// Debian says that it is the Python of Debian's packages, which pip
 	// installs beside: to /usr/local/lib/python3.X/dist-packages.
 	Debian bool
+	// LocalPrefix says that pip installs beneath Prefix/local, and into
+	// site-packages, unless a prefix is given: Fedora and its kin.
+	LocalPrefix bool
 	// Venv says that Prefix is a virtual environment.
 	Venv bool
 	// Lib is sysconfig's platlibdir where it is not "lib": "lib64" on Fedora
@@ -78,7 +81,7 @@ func SchemeFor(in Installation, at Place) (Scheme, error) {
 		s = in.scheme(at.User, "site-packages")
 		s.Platlib = s.Purelib // posix_user has no platlibdir
 	default:
-		s = in.prefix(in.Prefix)
+		s = in.standard()
 	}
 	s.Interpreter, s.Python = in.Interpreter, in.Python
 	return s, s.check()
@@ -107,9 +110,17 @@ func (in Installation) scheme(base, packages string) Scheme {
 	}
 	if in.Venv {
 		// pip's own choice, not sysconfig's.
-		s.Headers = path.Join(in.Prefix, "include", "site", "python"+in.Python, "{name}")
+		s.Headers = path.Join(base, "include", "site", "python"+in.Python, "{name}")
 	}
 	return s
+}
+
+// standard is where pip installs to unless told otherwise.
+func (in Installation) standard() Scheme {
+	if in.LocalPrefix && !in.Venv {
+		return in.scheme(path.Join(in.Prefix, "local"), "site-packages")
+	}
+	return in.prefix(in.Prefix)
 }
 
 func (in Installation) prefix(base string) Scheme {
@@ -125,6 +136,9 @@ func (in Installation) prefix(base string) Scheme {
 func (in Installation) target(dir string) Scheme {
 	const home = "/home"
 	headers := path.Join("include", "python", "{name}")
+	if in.Venv { // pip's own choice, as ever
+		headers = path.Join("include", "site", "python"+in.Python, "{name}")
+	}
 	return Scheme{
 		Purelib: dir, Platlib: dir,
 		Scripts: path.Join(dir, "bin"),

@@ -14,6 +14,7 @@ func TestSchemeFor(t *testing.T) {
 	free := image()
 	free.FreeThreaded = true
 	fedora := Installation{Python: "3.13", Prefix: "/usr/local", Interpreter: "/usr/bin/python3", Lib: "lib64"}
+	local := Installation{Python: "3.14", Prefix: "/usr", Interpreter: "/usr/bin/python3", Lib: "lib64", LocalPrefix: true}
 	for _, tt := range []struct {
 		name string
 		in   Installation
@@ -28,6 +29,11 @@ func TestSchemeFor(t *testing.T) {
 		{"virtual environment", venv, Place{}, []string{"/app/.venv/lib/python3.12/site-packages", "", "/app/.venv/bin", "/app/.venv", "/app/.venv/include/site/python3.12/{name}"}},
 		{"--prefix", image(), Place{Prefix: "/install"}, []string{"/install/lib/python3.13/site-packages", "", "/install/bin", "/install", "/install/include/python3.13/{name}"}},
 		{"--target", image(), Place{Target: "/opt/lib"}, []string{"/opt/lib", "", "/opt/lib/bin", "/opt/lib", "/opt/lib/include/python/{name}"}},
+		{"Fedora", local, Place{}, []string{"/usr/local/lib/python3.14/site-packages", "/usr/local/lib64/python3.14/site-packages", "/usr/local/bin", "/usr/local", "/usr/local/include/python3.14/{name}"}},
+		{"Fedora --prefix", local, Place{Prefix: "/opt/x"}, []string{"/opt/x/lib/python3.14/site-packages", "/opt/x/lib64/python3.14/site-packages", "/opt/x/bin", "/opt/x", "/opt/x/include/python3.14/{name}"}},
+		{"Fedora --user", local, Place{User: "/root/.local"}, []string{"/root/.local/lib/python3.14/site-packages", "", "/root/.local/bin", "/root/.local", "/root/.local/include/python3.14/{name}"}},
+		{"--prefix from a virtual environment", venv, Place{Prefix: "/opt/x"}, []string{"/opt/x/lib/python3.12/site-packages", "", "/opt/x/bin", "/opt/x", "/opt/x/include/site/python3.12/{name}"}},
+		{"--target from a virtual environment", venv, Place{Target: "/opt/x"}, []string{"/opt/x", "", "/opt/x/bin", "/opt/x", "/opt/x/include/site/python3.12/{name}"}},
 		{"lib64", fedora, Place{}, []string{"/usr/local/lib/python3.13/site-packages", "/usr/local/lib64/python3.13/site-packages", "/usr/local/bin", "/usr/local", "/usr/local/include/python3.13/{name}"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -21,6 +21,9 @@ type Options struct {
 	DirectURL *DirectURL
 	// Installer is the content of INSTALLER; "" is "pip".
 	Installer string
+	// Bytecode are the .pyc files of the wheel's Sources, at their places: each in
+	// the __pycache__ beside its source. One that the wheel brings itself gives way.
+	Bytecode layers.Tree
 	// Log takes warnings; nil discards them.
 	Log *slog.Logger
 }
@@ -29,22 +32,13 @@ type Options struct {
 // archive marks them executable and for all scripts, and belong to 0:0. The
 // contents read the wheel each time they are opened.
 func (w *Wheel) Tree(s Scheme, o Options) (layers.Tree, error) {
-	if err := s.check(); err != nil {
-		return layers.Tree{}, err
-	}
 	w.warnCase(o.Log)
-	l := &layout{w: w, scheme: s, lib: "platlib", at: map[string]string{}, moved: map[string]string{}, changed: map[string][]byte{}}
-	if w.Purelib {
-		l.lib = "purelib"
-	}
-	first, err := shebang(s.Interpreter)
+	l, first, err := w.layout(s)
 	if err != nil {
 		return layers.Tree{}, err
 	}
-	for _, f := range w.files {
-		if err := l.place(f, first); err != nil {
-			return layers.Tree{}, err
-		}
+	if err := l.addBytecode(o.Bytecode); err != nil {
+		return layers.Tree{}, err
 	}
 	for _, e := range w.points.forPython(s.Python) {
 		if err := l.write("scripts", e.name, 0o755, e.script(first)); err != nil {
@@ -54,9 +48,48 @@ func (w *Wheel) Tree(s Scheme, o Options) (layers.Tree, error) {
 	if err := l.writeDistInfo(o); err != nil {
 		return layers.Tree{}, err
 	}
+	return l.tree()
+}
+
+// Sources returns what pip compiles when it lays the wheel out by the scheme:
+// every .py file, scripts and data files too, but not the scripts that it writes
+// for entry points. The contents are those in [Wheel.Tree].
+func (w *Wheel) Sources(s Scheme) (layers.Tree, error) {
+	l, _, err := w.layout(s)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	l.entries = slices.DeleteFunc(l.entries, func(e layers.Entry) bool { return !strings.HasSuffix(e.Path, ".py") })
+	return l.tree()
+}
+
+// layout places the archive's files; first is the line that scripts begin with.
+func (w *Wheel) layout(s Scheme) (l *layout, first string, err error) {
+	if err := s.check(); err != nil {
+		return nil, "", err
+	}
+	l = &layout{
+		w: w, scheme: s, lib: "platlib", at: map[string]string{}, moved: map[string]string{},
+		changed: map[string][]byte{}, sources: map[string]string{},
+	}
+	if w.Purelib {
+		l.lib = "purelib"
+	}
+	if first, err = shebang(s.Interpreter); err != nil {
+		return nil, "", err
+	}
+	for _, f := range w.files {
+		if err := l.place(f, first); err != nil {
+			return nil, "", err
+		}
+	}
+	return l, first, nil
+}
+
+func (l *layout) tree() (layers.Tree, error) {
 	t, err := layers.NewTree(l.entries)
 	if err != nil {
-		return layers.Tree{}, fmt.Errorf("lay out wheel %s: %w", w.Name.Filename, err)
+		return layers.Tree{}, fmt.Errorf("lay out wheel %s: %w", l.w.Name.Filename, err)
 	}
 	return t, nil
 }
@@ -70,6 +103,7 @@ type layout struct {
 	at      map[string]string // path in the image: what was put there
 	moved   map[string]string // path in the archive: path in the new RECORD
 	changed map[string][]byte // path in the archive: its new content
+	sources map[string]string // path in the image of a .py file: its path as RECORD counts it
 	written []row             // of files that are not in the archive
 }
 
@@ -100,6 +134,9 @@ func (l *layout) place(f *file, first string) error {
 	}
 	at, recorded := l.scheme.dest(k, l.w.Project, sub)
 	l.moved[f.name] = l.relative(recorded)
+	if strings.HasSuffix(at, ".py") {
+		l.sources[strings.TrimPrefix(at, "/")] = recorded
+	}
 	mode := uint32(0o644)
 	if f.executable || k == "scripts" {
 		mode = 0o755
@@ -115,6 +152,40 @@ func (l *layout) place(f *file, first string) error {
 		}
 	}
 	return l.add(at, f.name, mode, f.size, f)
+}
+
+// addBytecode adds .pyc files, and their lines in RECORD, which have neither hash
+// nor size (PEP 376, "RECORD"): they are not the wheel's.
+func (l *layout) addBytecode(pycs layers.Tree) error {
+	for _, e := range pycs.Entries() {
+		if e.Kind == layers.Dir {
+			continue
+		}
+		recorded, ok := l.sources[sourceOf(e.Path)]
+		if !ok || e.Kind != layers.File {
+			return fmt.Errorf("lay out wheel %s: /%s is no bytecode of it", l.w.Name.Filename, e.Path)
+		}
+		if _, ok := l.at[e.Path]; ok {
+			l.entries = slices.DeleteFunc(l.entries, func(other layers.Entry) bool { return other.Path == e.Path })
+		}
+		l.at[e.Path] = e.Path
+		l.entries = append(l.entries, e)
+		l.written = append(l.written, row{path: l.relative(path.Join(path.Dir(recorded), "__pycache__", path.Base(e.Path)))})
+	}
+	return nil
+}
+
+// sourceOf returns the source of a .pyc file, as importlib.util.source_from_cache
+// does (PEP 3147): "a/m.py" of "a/__pycache__/m.cpython-313.pyc"; "" of any other.
+func sourceOf(pyc string) string {
+	dir, name := path.Split(pyc)
+	name, isPyc := strings.CutSuffix(name, ".pyc")
+	parent, isCached := strings.CutSuffix(dir, "__pycache__/")
+	dot := strings.LastIndexByte(name, '.')
+	if !isPyc || !isCached || dot <= 0 {
+		return ""
+	}
+	return parent + name[:dot] + ".py"
 }
 
 // isOurs says whether name is a file that installers write: a wheel that has

@@ -1,6 +1,6 @@
 // Package wheel lays wheels out as pip would: a wheel and a [Scheme] go in, a
 // [layers.Tree] comes out, with RECORD, INSTALLER, console scripts and all that
-// `pip install --no-compile` leaves behind. It follows PEP 427/491 (the binary
+// `pip install` leaves behind; bytecode is what is given to it. It follows PEP 427/491 (the binary
 // distribution format), PEP 376/627 (RECORD), PEP 610 (direct_url.json) and the
 // entry points specification.
 //
