@@ -2,7 +2,9 @@ package pip
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
@@ -73,10 +75,77 @@ type Config struct {
 	// name wins.
 	Strategy Setting[string]
 
+	// KeyringProvider says how passwords are had: "subprocess" (the keyring
+	// command), "import" and "auto" of pip, "disabled". Only this machine's
+	// configuration has a say.
+	KeyringProvider Setting[string]
+	// Credentials are for indexes by name. They must not be shown.
+	Credentials []Credential
+
 	// How the indexes are reached from this machine.
 	Cert, ClientCert, Proxy Setting[string]
 	Timeout                 Setting[time.Duration]
 	Retries                 Setting[int]
+}
+
+// Credential is the user name and password for the index of a name
+// (UV_INDEX_NAME_USERNAME, POETRY_HTTP_BASIC_NAME_PASSWORD and the like).
+type Credential struct {
+	// Index is the name as variables have it: upper case, with an underscore for
+	// all but letters and digits.
+	Index              string
+	Username, Password string
+	Source             string // the first variable or file that it was read from
+}
+
+// credentialName makes an index's name what variables have.
+func credentialName(index string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(index))
+}
+
+// credentials reads PREFIX_NAME_USERNAME and PREFIX_NAME_PASSWORD.
+func credentials(env map[string]string, prefix string) []Credential {
+	var out []Credential
+	for _, key := range slices.Sorted(maps.Keys(env)) {
+		rest, ok := strings.CutPrefix(key, prefix)
+		if !ok {
+			continue
+		}
+		name, isPassword := strings.CutSuffix(rest, "_PASSWORD")
+		if !isPassword {
+			if name, ok = strings.CutSuffix(rest, "_USERNAME"); !ok {
+				continue
+			}
+		}
+		i := slices.IndexFunc(out, func(c Credential) bool { return c.Index == name })
+		if i < 0 {
+			i = len(out)
+			out = append(out, Credential{Index: name, Source: key})
+		}
+		if isPassword {
+			out[i].Password = env[key]
+		} else {
+			out[i].Username = env[key]
+		}
+	}
+	return out
+}
+
+// Credential returns the user name and password for the index of a name. One of
+// them may be empty.
+func (c Config) Credential(index string) (Credential, bool) {
+	name := credentialName(index)
+	for _, x := range c.Credentials {
+		if index != "" && x.Index == name {
+			return x, true
+		}
+	}
+	return Credential{}, false
 }
 
 // Indexes returns the indexes in the order in which a name is looked up: the
@@ -144,6 +213,12 @@ func Merge(configs ...Config) Config {
 		out.mergeFormats(c)
 		out.ExcludeNewer = out.ExcludeNewer.or(c.ExcludeNewer)
 		out.Strategy = out.Strategy.or(c.Strategy)
+		out.KeyringProvider = out.KeyringProvider.or(c.KeyringProvider)
+		for _, x := range c.Credentials {
+			if !slices.ContainsFunc(out.Credentials, func(o Credential) bool { return o.Index == x.Index }) {
+				out.Credentials = append(out.Credentials, x)
+			}
+		}
 		out.Cert = out.Cert.or(c.Cert)
 		out.ClientCert = out.ClientCert.or(c.ClientCert)
 		out.Proxy = out.Proxy.or(c.Proxy)

@@ -144,13 +144,13 @@ func PipConfig(env map[string]string, l Locations, read ReadFunc) (Config, error
 // indexSettings leaves only what says where packages come from: a wrong
 // PIP_USER of this machine is none of our business.
 func indexSettings(values []configured) []configured {
-	set := optionSet{options: append(pipIndex(), pipGeneral()...)}
+	set := optionSet[*Install]{options: append(pipIndex(), pipGeneral()...)}
 	return slices.DeleteFunc(slices.Clone(values), func(v configured) bool {
 		if v.key == "require-hashes" {
 			return false
 		}
 		o := set.exact(v.key)
-		return o == nil || o.general && !slices.Contains([]string{"proxy", "retries", "timeout", "trusted-host", "cert", "client-cert"}, o.long[0])
+		return o == nil || o.general && !slices.Contains([]string{"proxy", "retries", "timeout", "trusted-host", "cert", "client-cert", "keyring-provider"}, o.long[0])
 	})
 }
 

@@ -11,23 +11,23 @@ const (
 // pipOptions returns the options of `pip install`, as of pip 26. All are here,
 // those that cannot be had too: an abbreviation is told by all the names there
 // are.
-func pipOptions() *optionSet {
+func pipOptions() *optionSet[*Install] {
 	options := pipWhat()
 	options = append(options, pipHow()...)
 	options = append(options, pipIndex()...)
 	options = append(options, pipGeneral()...)
-	return &optionSet{options: options, abbreviated: true}
+	return &optionSet[*Install]{options: options, abbreviated: true}
 }
 
 // pipWhat: what is installed.
-func pipWhat() []option {
-	return []option{
+func pipWhat() []option[*Install] {
+	return []option[*Install]{
 		{long: []string{"requirement"}, short: 'r', arg: true, list: true, value: addText(func(in *Install) *[]string { return &in.Files })},
 		{long: []string{"constraint"}, short: 'c', arg: true, list: true, value: addText(func(in *Install) *[]string { return &in.Constraints })},
 		{long: []string{"editable"}, short: 'e', arg: true, list: true, value: addText(func(in *Install) *[]string { return &in.Editable })},
-		{long: []string{"build-constraint"}, arg: true, refuse: refuseBuild},
+		{long: []string{"build-constraint"}, arg: true, list: true, value: addText(func(in *Install) *[]string { return &in.BuildConstraints })},
 		{long: []string{"requirements-from-script"}, arg: true, refuse: "reads requirements out of a script, which is not understood"},
-		{long: []string{"group"}, arg: true, refuse: "names a dependency group, which is not understood here"},
+		{long: []string{"group"}, arg: true, list: true, value: addGroup},
 		{long: []string{"only-deps"}, refuse: "installs dependencies only, which is not understood"},
 		{long: []string{"no-deps", "no-dependencies"}, flag: setFlag(func(in *Install) *bool { return &in.NoDeps }, true)},
 		{long: []string{"upgrade"}, short: 'U', flag: setFlag(func(in *Install) *bool { return &in.Upgrade }, true)},
@@ -41,7 +41,7 @@ func pipWhat() []option {
 		{long: []string{"force-reinstall"}, flag: setFlag(func(in *Install) *bool { return &in.ForceReinstall }, true)},
 		{long: []string{"ignore-installed"}, short: 'I', flag: setFlag(func(in *Install) *bool { return &in.IgnoreInstalled }, true)},
 		{long: []string{"ignore-requires-python"}, flag: setFlag(func(in *Install) *bool { return &in.IgnoreRequiresPython }, true)},
-		{long: []string{"require-hashes"}, flag: setSwitch(func(c *Config) *Setting[bool] { return &c.RequireHashes })},
+		{long: []string{"require-hashes"}, flag: setSwitch[*Install](func(c *Config) *Setting[bool] { return &c.RequireHashes })},
 		{long: []string{"no-require-hashes"}, refuse: "switches hash checks off, which is not done here"},
 		{long: []string{"dry-run"}, refuse: "would install nothing"},
 		{long: []string{"report"}, arg: true, refuse: refuseOutside},
@@ -49,8 +49,8 @@ func pipWhat() []option {
 }
 
 // pipHow: where it goes and how it is built.
-func pipHow() []option {
-	return []option{
+func pipHow() []option[*Install] {
+	return []option[*Install]{
 		{long: []string{"target"}, short: 't', arg: true, value: setText(func(in *Install) *string { return &in.Target })},
 		{long: []string{"prefix"}, arg: true, value: setText(func(in *Install) *string { return &in.Prefix })},
 		{long: []string{"user"}, flag: setFlag(func(in *Install) *bool { return &in.User }, true)},
@@ -78,13 +78,13 @@ func pipHow() []option {
 }
 
 // pipIndex: where it comes from.
-func pipIndex() []option {
-	return []option{
-		{long: []string{"index-url", "pypi-url"}, short: 'i', arg: true, value: setDefaultIndex},
-		{long: []string{"extra-index-url"}, arg: true, list: true, value: addIndex},
-		{long: []string{"no-index"}, flag: setSwitch(func(c *Config) *Setting[bool] { return &c.NoIndex })},
-		{long: []string{"find-links"}, short: 'f', arg: true, list: true, value: addSetting(func(c *Config) *[]Setting[string] { return &c.FindLinks })},
-		{long: []string{"pre"}, flag: setSwitch(func(c *Config) *Setting[bool] { return &c.Pre })},
+func pipIndex() []option[*Install] {
+	return []option[*Install]{
+		{long: []string{"index-url", "pypi-url"}, short: 'i', arg: true, value: setDefaultIndex[*Install]},
+		{long: []string{"extra-index-url"}, arg: true, list: true, value: addIndex[*Install]},
+		{long: []string{"no-index"}, flag: setSwitch[*Install](func(c *Config) *Setting[bool] { return &c.NoIndex })},
+		{long: []string{"find-links"}, short: 'f', arg: true, list: true, value: addSetting[*Install](func(c *Config) *[]Setting[string] { return &c.FindLinks })},
+		{long: []string{"pre"}, flag: setSwitch[*Install](func(c *Config) *Setting[bool] { return &c.Pre })},
 		{long: []string{"all-releases"}, arg: true, value: func(in *Install, v Setting[string]) error {
 			if v.Value != allPackages {
 				return fmt.Errorf("only %s is understood", allPackages)
@@ -93,43 +93,43 @@ func pipIndex() []option {
 			return nil
 		}},
 		{long: []string{"only-final"}, arg: true, refuse: "chooses releases by package, which is not understood"},
-		{long: []string{"no-binary"}, arg: true, adds: true, value: setFormats(true)},
-		{long: []string{"only-binary"}, arg: true, adds: true, value: setFormats(false)},
-		{long: []string{"prefer-binary"}, flag: setSwitch(func(c *Config) *Setting[bool] { return &c.PreferBinary })},
-		{long: []string{"uploaded-prior-to"}, arg: true, value: setExcludeNewer(false)},
+		{long: []string{"no-binary"}, arg: true, adds: true, value: setFormats[*Install](true)},
+		{long: []string{"only-binary"}, arg: true, adds: true, value: setFormats[*Install](false)},
+		{long: []string{"prefer-binary"}, flag: setSwitch[*Install](func(c *Config) *Setting[bool] { return &c.PreferBinary })},
+		{long: []string{"uploaded-prior-to"}, arg: true, value: setExcludeNewer[*Install](false)},
 		{long: []string{"refresh-package"}, arg: true},
 	}
 }
 
 // pipGeneral: what all of pip's commands have.
-func pipGeneral() []option {
-	general := []option{
+func pipGeneral() []option[*Install] {
+	general := []option[*Install]{
 		{long: []string{"help"}, short: 'h', refuse: "would install nothing"},
 		{long: []string{"version"}, short: 'V', refuse: "would install nothing"},
 		{long: []string{"debug"}},
 		{long: []string{"isolated"}}, // looked for before the options are read
 		{long: []string{"require-virtualenv", "require-venv"}, refuse: "asks for a virtual environment, which is not checked here"},
-		{long: []string{"python"}, arg: true, refuse: refuseOther},
+		{long: []string{"python"}, arg: true, value: setText(func(in *Install) *string { return &in.Interpreter })},
 		{long: []string{"verbose"}, short: 'v'},
 		{long: []string{"quiet"}, short: 'q'},
 		{long: []string{"log", "log-file", "local-log"}, arg: true, refuse: refuseOutside},
 		{long: []string{"no-input"}},
-		{long: []string{"keyring-provider"}, arg: true, value: oneOf("auto", "disabled")},
-		{long: []string{"proxy"}, arg: true, network: true, value: setSetting(func(c *Config) *Setting[string] { return &c.Proxy })},
+		{long: []string{"keyring-provider"}, arg: true, network: true, value: setKeyring[*Install]("auto", "disabled", "import", "subprocess")},
+		{long: []string{"proxy"}, arg: true, network: true, value: setSetting[*Install](func(c *Config) *Setting[string] { return &c.Proxy })},
 		{long: []string{"no-proxy-env"}},
-		{long: []string{"retries"}, arg: true, value: setRetries},
+		{long: []string{"retries"}, arg: true, value: setRetries[*Install]},
 		{long: []string{"resume-retries"}, arg: true},
-		{long: []string{"timeout", "default-timeout"}, arg: true, value: setTimeout},
+		{long: []string{"timeout", "default-timeout"}, arg: true, value: setTimeout[*Install]},
 		{long: []string{"exists-action"}, arg: true},
-		{long: []string{"trusted-host"}, arg: true, list: true, value: addSetting(func(c *Config) *[]Setting[string] { return &c.TrustedHosts })},
-		{long: []string{"cert"}, arg: true, network: true, value: setSetting(func(c *Config) *Setting[string] { return &c.Cert })},
-		{long: []string{"client-cert"}, arg: true, network: true, value: setSetting(func(c *Config) *Setting[string] { return &c.ClientCert })},
+		{long: []string{"trusted-host"}, arg: true, list: true, value: addSetting[*Install](func(c *Config) *[]Setting[string] { return &c.TrustedHosts })},
+		{long: []string{"cert"}, arg: true, network: true, value: setSetting[*Install](func(c *Config) *Setting[string] { return &c.Cert })},
+		{long: []string{"client-cert"}, arg: true, network: true, value: setSetting[*Install](func(c *Config) *Setting[string] { return &c.ClientCert })},
 		{long: []string{"cache-dir"}, arg: true},
 		{long: []string{"no-cache-dir"}},
 		{long: []string{"disable-pip-version-check"}},
 		{long: []string{"no-color"}},
 		{long: []string{"no-python-version-warning"}},
-		{long: []string{"use-feature"}, arg: true, list: true, value: oneOf("2020-resolver", "fast-deps", "in-tree-build", "no-binary-enable-wheel-cache", "truststore")},
+		{long: []string{"use-feature"}, arg: true, list: true, value: oneOf[*Install]("2020-resolver", "fast-deps", "in-tree-build", "no-binary-enable-wheel-cache", "truststore")},
 		{long: []string{"use-deprecated"}, arg: true, refuse: "asks for old behaviour that is not known here"},
 	}
 	for i := range general {

@@ -1,51 +1,30 @@
 package pip
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 
-	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// Parse reads a shell line (or several) that is made only of pip installs, and
-// returns them in order. Beside them it takes what such lines are written with
-// and what changes nothing: assignments and export, `set -e`, `pip cache purge`
-// and the removal of pip's cache. Anything else is a [*NotPipError] or a
-// [*WordError].
-func Parse(line string, o ParseOptions) ([]Install, error) {
-	f, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(line), "")
-	if err != nil {
-		return nil, &WordError{Word: firstLine(line), Line: 1, Reason: "is no shell line", Err: err}
-	}
-	p := newShell(o)
-	for _, s := range f.Stmts {
-		if err := p.statement(s); err != nil {
-			return nil, err
-		}
-	}
-	return p.installs, nil
-}
-
-func firstLine(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
-	if len(s) > 60 {
-		s = s[:60] + "…"
-	}
-	return s
-}
-
 // shell runs a line's commands in order, as far as they are understood.
 type shell struct {
-	o        ParseOptions
-	env      map[string]string // exported variables
-	vars     map[string]string // the others
-	noUnset  bool              // set -u
-	installs []Install
+	o       ParseOptions
+	dir     string            // the working directory, absolute
+	env     map[string]string // exported variables
+	vars    map[string]string // the others
+	noUnset bool              // set -u
+	steps   []Step
+	// only takes pip installs and nothing else, as Parse does.
+	only bool
+	// inactive is the environment without the virtual environment that is active.
+	inactive map[string]string
 }
 
 func newShell(o ParseOptions) *shell {
@@ -56,18 +35,47 @@ func newShell(o ParseOptions) *shell {
 	if _, ok := env["HOME"]; !ok {
 		env["HOME"] = "/root"
 	}
-	return &shell{o: o, env: env, vars: map[string]string{}}
+	return &shell{o: o, env: env, vars: map[string]string{}, dir: path.Join("/", o.Dir)}
 }
 
 func notPip(word string, line int) error { return &NotPipError{Word: word, Line: line} }
 
-// statement reads one statement. Of compound ones only && is known; a sequence
-// is several statements.
+// script reads a text as a shell does.
+func (p *shell) script(text string) error {
+	f, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(text), "")
+	if err != nil {
+		return &WordError{Word: firstLine(text), Line: 1, Reason: "is no shell line", Err: err}
+	}
+	return p.statements(f.Stmts)
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	if len(s) > 60 {
+		s = s[:60] + "…"
+	}
+	return s
+}
+
+func (p *shell) statements(list []*syntax.Stmt) error {
+	for _, s := range list {
+		if err := p.statement(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// statement reads one statement. Of compound ones those are known that run each
+// command once and in order.
 func (p *shell) statement(s *syntax.Stmt) error {
 	line := int(s.Pos().Line())
+	for _, r := range s.Redirs {
+		if p.only || !isQuiet(r) {
+			return redirected(r)
+		}
+	}
 	switch {
-	case len(s.Redirs) > 0:
-		return redirected(s.Redirs[0])
 	case s.Negated:
 		return notPip("!", line)
 	case s.Background, s.Coprocess:
@@ -84,8 +92,27 @@ func (p *shell) statement(s *syntax.Stmt) error {
 		return p.statement(c.Y)
 	case *syntax.CallExpr:
 		return p.call(c)
+	case *syntax.Block:
+		if !p.only {
+			return p.statements(c.Stmts)
+		}
+	case *syntax.Subshell:
+		if !p.only {
+			return p.subshell(c)
+		}
 	}
 	return notPip(source(s), line)
+}
+
+// subshell reads what stands in parentheses: variables, options and the working
+// directory are as before after it.
+func (p *shell) subshell(c *syntax.Subshell) error {
+	before := *p
+	p.env, p.vars = maps.Clone(p.env), maps.Clone(p.vars)
+	err := p.statements(c.Stmts)
+	before.steps = p.steps
+	*p = before
+	return err
 }
 
 // source returns the text of a node, shortened, for messages.
@@ -95,6 +122,20 @@ func source(n syntax.Node) string {
 		return "the line"
 	}
 	return firstLine(b.String())
+}
+
+// isQuiet reports redirections that only silence a command: >/dev/null, 2>&1.
+func isQuiet(r *syntax.Redirect) bool {
+	if r.Word == nil || r.Hdoc != nil {
+		return false
+	}
+	switch r.Op {
+	case syntax.RdrOut, syntax.AppOut, syntax.RdrClob:
+		return r.Word.Lit() == "/dev/null" && (r.N == nil || r.N.Value == "1" || r.N.Value == "2")
+	case syntax.DplOut:
+		return r.Word.Lit() == "1" || r.Word.Lit() == "2"
+	}
+	return false
 }
 
 // redirected reports a redirection; an unquoted "flask>=3" is one.
@@ -107,26 +148,6 @@ func redirected(r *syntax.Redirect) error {
 		e.hint = "put the requirement in quotes: the shell takes < and > for redirections"
 	}
 	return e
-}
-
-// export reads `export NAME=VALUE …`, whose words are expanded already.
-func (p *shell) export(args []string, line int) error {
-	for _, a := range args[1:] {
-		name, value, assigned := strings.Cut(a, "=")
-		if !syntax.ValidName(name) {
-			return notPip("export "+a, line)
-		}
-		if !assigned {
-			v, ok := p.vars[name]
-			if !ok {
-				continue
-			}
-			value = v
-		}
-		delete(p.vars, name)
-		p.env[name] = value
-	}
-	return nil
 }
 
 // call reads a simple command, or assignments alone.
@@ -163,30 +184,99 @@ func (p *shell) call(c *syntax.CallExpr) error {
 	return p.command(args, env, line)
 }
 
-// command takes a command's words: a pip install, or one that changes nothing.
-func (p *shell) command(args []string, env map[string]string, line int) error {
-	switch base := path.Base(args[0]); {
-	case args[0] == "export":
-		return p.export(args, line)
-	case args[0] == "set":
-		return p.set(args, line)
-	case args[0] == "rm":
-		return p.remove(args, line)
-	case base == "uv":
-		return p.uv(args, env, line)
-	case pythonName().MatchString(base):
-		if len(args) < 3 || args[1] != "-m" || args[2] != "pip" {
-			return notPip(strings.Join(args[:min(len(args), 3)], " "), line)
-		}
-		return p.pip(strings.Join(args[:3], " "), strings.TrimPrefix(base, "python"), args[3:], env, line)
-	case pipName().MatchString(base):
-		return p.pip(args[0], strings.TrimPrefix(base, "pip"), args[1:], env, line)
+// step keeps what a command does.
+func (p *shell) step(s Step, line int, env map[string]string) {
+	s.Line, s.Env = line, maps.Clone(env)
+	if s.Dir == "" {
+		s.Dir = p.dir
 	}
-	return notPip(args[0], line)
+	p.steps = append(p.steps, s)
 }
 
-func pipName() *regexp.Regexp    { return regexp.MustCompile(`^pip(\d+(\.\d+)?)?$`) }
-func pythonName() *regexp.Regexp { return regexp.MustCompile(`^python(\d+(\.\d+)?)?$`) }
+// builtin runs the commands of the shell itself; ok is false for others.
+func (p *shell) builtin(args []string, line int) (ok bool, err error) {
+	switch args[0] {
+	case "export":
+		return true, p.export(args, line)
+	case "set":
+		return true, p.set(args, line)
+	case "rm":
+		return true, p.remove(args, line)
+	}
+	if p.only {
+		return false, nil
+	}
+	switch args[0] {
+	case "true", ":", "echo":
+		return true, nil // prints at most
+	case "cd":
+		return true, p.changeDir(args, line)
+	case ".", "source":
+		return true, p.activate(args, line)
+	case "deactivate":
+		if p.inactive == nil || len(args) > 1 {
+			return true, notPip("deactivate", line)
+		}
+		p.env, p.inactive = p.inactive, nil
+		return true, nil
+	case "unset":
+		for _, name := range args[1:] {
+			if !syntax.ValidName(name) {
+				return true, notPip("unset "+name, line)
+			}
+			delete(p.env, name)
+			delete(p.vars, name)
+		}
+		return true, nil
+	}
+	if len(args) == 3 && isShell(args[0]) && isCommandFlag(args[1]) {
+		return true, p.inner(args[2], line)
+	}
+	return false, nil
+}
+
+// inner runs the text of sh -c, which sees exported variables only.
+func (p *shell) inner(text string, line int) error {
+	before := *p
+	p.env, p.vars = maps.Clone(p.env), map[string]string{}
+	p.inactive, p.noUnset = nil, false
+	err := p.script(text)
+	first := len(before.steps)
+	before.steps = p.steps
+	for i := range before.steps[first:] {
+		before.steps[first+i].move(line - 1)
+	}
+	*p = before
+	var word *WordError
+	var other *NotPipError
+	switch {
+	case errors.As(err, &word):
+		word.Line += line - 1
+	case errors.As(err, &other):
+		other.Line += line - 1
+	}
+	return err
+}
+
+// export reads `export NAME=VALUE …`, whose words are expanded already.
+func (p *shell) export(args []string, line int) error {
+	for _, a := range args[1:] {
+		name, value, assigned := strings.Cut(a, "=")
+		if !syntax.ValidName(name) {
+			return notPip("export "+a, line)
+		}
+		if !assigned {
+			v, ok := p.vars[name]
+			if !ok {
+				continue
+			}
+			value = v
+		}
+		delete(p.vars, name)
+		p.env[name] = value
+	}
+	return nil
+}
 
 // set reads the shell's options that do not change what an install does; every
 // command must succeed here in any case.
@@ -211,7 +301,75 @@ func (p *shell) set(args []string, line int) error {
 	return nil
 }
 
-// remove takes `rm -rf` of pip's cache, which is never in the image.
+// changeDir reads cd. Where the image is known the directory must be there.
+func (p *shell) changeDir(args []string, line int) error {
+	rest := args[1:]
+	if len(rest) > 0 && rest[0] == "--" {
+		rest = rest[1:]
+	}
+	if len(rest) == 0 {
+		rest = []string{p.env["HOME"]}
+	}
+	if _, ok := p.lookup("CDPATH"); ok || len(rest) > 1 || rest[0] == "" || strings.HasPrefix(rest[0], "-") {
+		return notPip(strings.Join(args, " "), line)
+	}
+	dir := absolute(p.dir, rest[0])
+	if p.o.ReadDir != nil && !p.isMade(dir) {
+		if _, err := p.o.ReadDir(dir); err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				return &WordError{Command: "cd", Word: rest[0], Line: line, Reason: "cannot be read", Err: err}
+			}
+			return &WordError{Command: "cd", Word: rest[0], Line: line, Reason: "is not in the image at this step",
+				hint: "COPY it before this RUN; .dockerignore may leave it out"}
+		}
+	}
+	p.dir = dir
+	if _, ok := p.env["PWD"]; ok {
+		p.env["PWD"] = dir
+	}
+	return nil
+}
+
+// isMade says whether the line makes a directory: a virtual environment, or what
+// it or a file written lies in.
+func (p *shell) isMade(dir string) bool {
+	for _, s := range p.steps {
+		switch {
+		case s.Venv != nil && (contains(dir, s.Venv.Dir) || contains(s.Venv.Dir, dir)),
+			s.Sync != nil && s.Sync.Environment != "" && (contains(dir, s.Sync.Environment) || contains(s.Sync.Environment, dir)),
+			s.Write != nil && contains(dir, s.Write.Path):
+			return true
+		}
+	}
+	return false
+}
+
+// contains says whether name is dir or lies in it.
+func contains(dir, name string) bool {
+	return name == dir || strings.HasPrefix(name, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// activate reads `. DIR/bin/activate`, which changes two variables.
+func (p *shell) activate(args []string, line int) error {
+	if len(args) != 2 || !strings.HasSuffix(args[1], "/activate") {
+		return notPip(strings.Join(args[:min(len(args), 2)], " "), line)
+	}
+	bin := path.Dir(absolute(p.dir, args[1]))
+	dir := path.Dir(bin)
+	if path.Base(bin) != "bin" || !p.isVenv(dir) {
+		return &WordError{Command: args[0], Word: args[1], Line: line, Reason: "is not the activation of a virtual environment that is there"}
+	}
+	if p.inactive == nil {
+		p.inactive = p.env
+	}
+	p.env = maps.Clone(p.inactive)
+	p.env["VIRTUAL_ENV"] = dir
+	p.env["PATH"] = bin + ":" + p.env["PATH"]
+	delete(p.env, "PYTHONHOME")
+	return nil
+}
+
+// remove takes `rm -rf` of the tools' caches, which are never in the image.
 func (p *shell) remove(args []string, line int) error {
 	recursive := false
 	for _, a := range args[1:] {
@@ -219,8 +377,12 @@ func (p *shell) remove(args []string, line int) error {
 			recursive = true
 			continue
 		}
-		caches := []string{"/root/.cache", "/root/.cache/pip", path.Join(p.env["HOME"], ".cache/pip")}
-		if !slices.Contains(caches, path.Clean(a)) {
+		dir := path.Clean(a)
+		known := slices.Contains([]string{"/root/.cache", "/root/.cache/pip", path.Join(p.env["HOME"], ".cache/pip")}, dir)
+		if !p.only {
+			known = path.IsAbs(dir) && (known || p.isCache(dir)) && !p.holdsEnvironment(dir)
+		}
+		if !known {
 			return notPip("rm "+a, line)
 		}
 	}
@@ -230,146 +392,50 @@ func (p *shell) remove(args []string, line int) error {
 	return nil
 }
 
-// fields expands words as the shell does.
-func (p *shell) fields(words []*syntax.Word) ([]string, error) {
-	for _, w := range words {
-		if err := p.check(w); err != nil {
-			return nil, err
+// isCache says whether a directory is a cache of one of the tools: in the usual
+// place, or where a variable has it and the image has nothing there.
+func (p *shell) isCache(dir string) bool {
+	home := path.Join(p.env["HOME"], ".cache")
+	for _, name := range []string{"", "pip", "uv", "pypoetry", "pipenv", "virtualenv"} {
+		if dir == path.Join(home, name) || dir == path.Join("/root/.cache", name) {
+			return true
 		}
 	}
-	var out []string
-	for _, w := range words {
-		f, err := expand.Fields(p.expansion(), w)
-		if err != nil {
-			return nil, &WordError{Word: source(w), Line: int(w.Pos().Line()), Reason: "cannot be expanded", Err: err}
-		}
-		out = append(out, f...)
-	}
-	return out, nil
-}
-
-// value expands the right side of an assignment.
-func (p *shell) value(w *syntax.Word) (string, error) {
-	if w == nil {
-		return "", nil
-	}
-	if err := p.check(w); err != nil {
-		return "", err
-	}
-	v, err := expand.Literal(p.expansion(), w)
-	if err != nil {
-		return "", &WordError{Word: source(w), Line: int(w.Pos().Line()), Reason: "cannot be expanded", Err: err}
-	}
-	return v, nil
-}
-
-func (p *shell) expansion() *expand.Config {
-	return &expand.Config{Env: variables{p}, ReadDir2: p.o.ReadDir, NoUnset: p.noUnset}
-}
-
-// check refuses words whose value depends on more than the environment.
-func (p *shell) check(w *syntax.Word) error {
-	var reason string
-	syntax.Walk(w, func(n syntax.Node) bool {
-		switch n := n.(type) {
-		case *syntax.CmdSubst, *syntax.ProcSubst:
-			reason = "runs a command"
-		case *syntax.ArithmExp:
-			reason = "computes"
-		case *syntax.ExtGlob:
-			reason = "is a pattern"
-		case *syntax.ParamExp:
-			if _, ok := p.lookup(n.Param.Value); !ok && isSpecial(n.Param.Value) {
-				reason = "depends on the shell's state"
-			}
-			if n.Exp != nil && (n.Exp.Op == syntax.AssignUnset || n.Exp.Op == syntax.AssignUnsetOrNull) {
-				reason = "assigns a variable"
-			}
-		}
-		return reason == ""
-	})
-	if reason == "" {
-		reason = p.checkLiterals(w)
-	}
-	if reason != "" {
-		return &WordError{Word: source(w), Line: int(w.Pos().Line()), Reason: reason + ", which is not understood"}
-	}
-	return nil
-}
-
-// checkLiterals refuses unquoted text that shells do not read alike, or that
-// needs to know the file system.
-func (p *shell) checkLiterals(w *syntax.Word) string {
-	for i, part := range w.Parts {
-		lit, ok := part.(*syntax.Lit)
-		if !ok {
+	for _, name := range []string{"PIP_CACHE_DIR", "UV_CACHE_DIR", "POETRY_CACHE_DIR", "PIPENV_CACHE_DIR", "XDG_CACHE_HOME"} {
+		if v := p.env[name]; v == "" || path.Clean(v) != dir {
 			continue
 		}
-		if user, ok := strings.CutPrefix(lit.Value, "~"); i == 0 && ok && user != "" && user[0] != '/' {
-			return "names a user's directory"
+		if p.o.ReadDir == nil {
+			return true
 		}
-		plain := regexp.MustCompile(`(?s)\\.`).ReplaceAllString(lit.Value, "")
-		if p.o.ReadDir == nil && strings.ContainsAny(plain, "*?") {
-			return "is a pattern"
-		}
+		entries, err := p.o.ReadDir(dir)
+		return errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0
 	}
-	braces := *w
-	braces.Parts = slices.Clone(w.Parts)
-	if syntax.SplitBraces(&braces) { // bash expands them, sh does not
-		return "has braces"
-	}
-	return ""
+	return false
 }
 
-// isSpecial reports parameters and variables that a shell sets itself.
-func isSpecial(name string) bool {
-	if len(name) == 1 && !strings.Contains("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", name) {
+// holdsEnvironment says whether virtual environments lie in a cache: Poetry
+// makes them there unless told otherwise.
+func (p *shell) holdsEnvironment(dir string) bool {
+	if p.isMade(dir) {
 		return true
 	}
-	return strings.Trim(name, "0123456789") == "" || slices.Contains([]string{
-		"OLDPWD", "RANDOM", "SECONDS", "LINENO", "HOSTNAME", "UID", "EUID", "PPID", "IFS", "OPTIND", "_",
-	}, name)
-}
-
-func (p *shell) lookup(name string) (string, bool) {
-	if v, ok := p.env[name]; ok {
-		return v, true
+	if p.o.ReadDir == nil {
+		return false
 	}
-	if v, ok := p.vars[name]; ok {
-		return v, true
-	}
-	if name == "PWD" {
-		return path.Join("/", p.o.Dir), true
-	}
-	return "", false
-}
-
-// variables shows a shell's variables to the expander.
-type variables struct{ *shell }
-
-func (v variables) Get(name string) expand.Variable {
-	value, ok := v.lookup(name)
-	if !ok {
-		return expand.Variable{}
-	}
-	_, exported := v.env[name]
-	return expand.Variable{Set: true, Exported: exported, Kind: expand.String, Str: value}
-}
-
-func (v variables) Each(f func(name string, vr expand.Variable) bool) {
-	for _, m := range []map[string]string{v.vars, v.env} {
-		for _, name := range slices.Sorted(maps.Keys(m)) {
-			if !f(name, v.Get(name)) {
-				return
-			}
+	for _, name := range []string{"virtualenvs", "pypoetry/virtualenvs"} {
+		if entries, err := p.o.ReadDir(path.Join(dir, name)); err == nil && len(entries) > 0 {
+			return true
 		}
 	}
+	return false
 }
 
-// atLine gives an error the line that its command stands on.
-func atLine(err error, line int) error {
-	if e, ok := err.(*WordError); ok && e.Line == 0 {
-		e.Line = line
+// atLine gives an error the command and the line that it stands on.
+func atLine(err error, command string, line int) error {
+	var e *WordError
+	if errors.As(err, &e) && e.Line == 0 {
+		e.Line, e.Command = line, command
 	}
 	return err
 }

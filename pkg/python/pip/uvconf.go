@@ -24,7 +24,7 @@ import (
 // Indexes and other lists of all of them are joined in that order.
 func UVConfig(env map[string]string, l Locations, read ReadFunc) (Config, error) {
 	var in Install
-	files, err := uvDefaults(uvOptions(), &in, nil, env, l, read, true)
+	files, err := uvDefaults(uvOptions(new(uvPlace), false), &in, map[string]bool{}, env, l, read, true)
 	if err != nil {
 		return Config{}, err
 	}
@@ -34,50 +34,86 @@ func UVConfig(env map[string]string, l Locations, read ReadFunc) (Config, error)
 	return Merge(in.Config, files), nil
 }
 
-// uvDefaults applies the variables to in, and returns what the files say.
-func uvDefaults(set *optionSet, in *Install, seen map[string]bool, env map[string]string, l Locations, read ReadFunc, host bool) (Config, error) {
+// uvDefaults applies the variables and what the files say beside indexes to in,
+// where the command line does not say it, and returns the files' indexes.
+func uvDefaults[T subject](set *optionSet[T], in T, seen map[string]bool, env map[string]string, l Locations, read ReadFunc, host bool) (Config, error) {
 	if host { // of this machine's settings only those for indexes matter
 		env = maps.Clone(env)
-		for _, name := range []string{"UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_COMPILE_BYTECODE", "UV_RESOLUTION", "UV_KEYRING_PROVIDER", "UV_NO_BUILD_ISOLATION"} {
+		for _, name := range []string{"UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_COMPILE_BYTECODE", "UV_RESOLUTION", "UV_NO_BUILD_ISOLATION", "UV_PYTHON_PREFERENCE"} {
 			delete(env, name)
 		}
 	}
 	if err := applyVariables(set, in, seen, env, host); err != nil {
 		return Config{}, err
 	}
+	in.config().Credentials = uvCredentials(env)
 	if off, _ := parseBool(env["UV_NO_CONFIG"]); off || seen["no-config"] {
 		return Config{}, nil
 	}
-	if name := env["UV_CONFIG_FILE"]; name != "" {
-		b, ok, err := readConfig(read, name)
-		if err == nil && !ok {
-			err = &ConfigError{File: name, Reason: "is named by UV_CONFIG_FILE and is not there"}
-		}
-		if err != nil {
-			return Config{}, err
-		}
-		return parseUV(name, b)
-	}
-	var found []Config
-	project, err := uvProject(l.Project, read)
+	files, err := uvRead(env, l, read)
 	if err != nil {
 		return Config{}, err
 	}
-	found = append(found, project)
-	for _, name := range uvFiles(env, l) {
-		b, ok, err := readConfig(read, name)
+	_, forPip := any(in).(*Install)
+	var found []Config
+	for _, f := range files {
+		tables := []*uvSettings{&f.table.uvSettings}
+		if forPip && f.table.Pip != nil {
+			tables = []*uvSettings{f.table.Pip, &f.table.uvSettings}
+		}
+		c, err := f.table.config(f.name, tables)
 		if err != nil {
 			return Config{}, err
 		}
-		if ok {
-			c, err := parseUV(name, b)
-			if err != nil {
-				return Config{}, err
-			}
-			found = append(found, c)
+		found = append(found, c)
+		if host {
+			continue
+		}
+		if err := uvSettle(set, in, seen, f, forPip); err != nil {
+			return Config{}, err
 		}
 	}
 	return Merge(found...), nil
+}
+
+// uvFile is a configuration file: as far as it is about indexes, and whole.
+type uvFile struct {
+	name  string
+	table uvTable
+	all   map[string]any
+}
+
+// uvRead reads the configuration files, the ones that count more first.
+func uvRead(env map[string]string, l Locations, read ReadFunc) ([]uvFile, error) {
+	if name := env["UV_CONFIG_FILE"]; name != "" {
+		b, ok, err := readConfig(read, name)
+		if err == nil && !ok {
+			err = &ConfigError{File: name, Reason: "is named by UV_CONFIG_FILE or --config-file and is not there"}
+		}
+		if err != nil {
+			return nil, err
+		}
+		f, err := parseUV(name, b)
+		return []uvFile{f}, err
+	}
+	found, err := uvProject(l.Project, read)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range uvFiles(env, l) {
+		b, ok, err := readConfig(read, name)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			f, err := parseUV(name, b)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, f)
+		}
+	}
+	return found, nil
 }
 
 // uvFiles returns the user's and the system's files, the ones that count more
@@ -95,31 +131,32 @@ func uvFiles(env map[string]string, l Locations) []string {
 
 // uvProject reads the nearest project configuration from dir upwards. A uv.toml
 // hides the pyproject.toml beside it, and one without [tool.uv] is passed over.
-func uvProject(dir string, read ReadFunc) (Config, error) {
+func uvProject(dir string, read ReadFunc) ([]uvFile, error) {
 	if dir == "" {
-		return Config{}, nil
+		return nil, nil
 	}
 	for dir = path.Clean(dir); ; dir = path.Dir(dir) {
 		name := path.Join(dir, "uv.toml")
 		b, ok, err := readConfig(read, name)
 		if err != nil {
-			return Config{}, err
+			return nil, err
 		}
 		if ok {
-			return parseUV(name, b)
+			f, err := parseUV(name, b)
+			return []uvFile{f}, err
 		}
 		name = path.Join(dir, "pyproject.toml")
 		if b, ok, err = readConfig(read, name); err != nil {
-			return Config{}, err
+			return nil, err
 		}
 		if ok {
-			c, has, err := parsePyproject(name, b)
+			f, has, err := parsePyproject(name, b)
 			if err != nil || has {
-				return c, err
+				return []uvFile{f}, err
 			}
 		}
 		if path.Dir(dir) == dir {
-			return Config{}, nil
+			return nil, nil
 		}
 	}
 }
@@ -145,6 +182,7 @@ type uvSettings struct {
 	NoIndex         *bool    `toml:"no-index"`
 	IndexStrategy   *string  `toml:"index-strategy"`
 	InsecureHosts   []string `toml:"allow-insecure-host"`
+	Keyring         *string  `toml:"keyring-provider"`
 	Prerelease      *string  `toml:"prerelease"`
 	ExcludeNewer    *string  `toml:"exclude-newer"`
 	RequireHashes   *bool    `toml:"require-hashes"`
@@ -156,29 +194,40 @@ type uvSettings struct {
 }
 
 // parseUV reads a uv.toml.
-func parseUV(name string, b []byte) (Config, error) {
-	var t uvTable
-	if err := toml.Unmarshal(b, &t); err != nil {
-		return Config{}, tomlError(name, err)
+func parseUV(name string, b []byte) (uvFile, error) {
+	f := uvFile{name: name}
+	err := toml.Unmarshal(b, &f.table)
+	if err == nil {
+		err = toml.Unmarshal(b, &f.all)
 	}
-	return t.config(name)
+	if err != nil {
+		return uvFile{}, tomlError(name, err)
+	}
+	return f, nil
 }
 
 // parsePyproject reads [tool.uv]; has is false where there is none.
-func parsePyproject(name string, b []byte) (c Config, has bool, err error) {
+func parsePyproject(name string, b []byte) (f uvFile, has bool, err error) {
 	var p struct {
 		Tool struct {
 			UV *uvTable `toml:"uv"`
 		} `toml:"tool"`
 	}
-	if err := toml.Unmarshal(b, &p); err != nil {
-		return Config{}, false, tomlError(name, err)
+	var all struct {
+		Tool struct {
+			UV map[string]any `toml:"uv"`
+		} `toml:"tool"`
+	}
+	if err = toml.Unmarshal(b, &p); err == nil {
+		err = toml.Unmarshal(b, &all)
+	}
+	if err != nil {
+		return uvFile{}, false, tomlError(name, err)
 	}
 	if p.Tool.UV == nil {
-		return Config{}, false, nil
+		return uvFile{}, false, nil
 	}
-	c, err = p.Tool.UV.config(name)
-	return c, true, err
+	return uvFile{name: name, table: *p.Tool.UV, all: all.Tool.UV}, true, nil
 }
 
 func tomlError(name string, err error) error {
@@ -191,7 +240,7 @@ func tomlError(name string, err error) error {
 }
 
 // config applies the table as uv's options, under the file's name.
-func (t *uvTable) config(name string) (Config, error) {
+func (t *uvTable) config(name string, tables []*uvSettings) (Config, error) {
 	var c Config
 	for i, x := range t.Index {
 		index, err := newIndex(Setting[string]{x.URL, name})
@@ -204,10 +253,6 @@ func (t *uvTable) config(name string) (Config, error) {
 		} else {
 			c.Extra = append(c.Extra, index)
 		}
-	}
-	tables := []*uvSettings{&t.uvSettings}
-	if t.Pip != nil {
-		tables = []*uvSettings{t.Pip, &t.uvSettings}
 	}
 	configs := []Config{c}
 	for _, s := range tables {
@@ -225,7 +270,7 @@ func (t *uvTable) config(name string) (Config, error) {
 
 func (s *uvSettings) config(name string) (Config, error) {
 	var in Install
-	set := uvOptions()
+	set := uvOptions(new(uvPlace), false)
 	apply := func(option string, values ...string) error {
 		for _, v := range values {
 			if err := set.exact(option).value(&in, Setting[string]{v, name}); err != nil {
@@ -253,6 +298,7 @@ func (s *uvSettings) config(name string) (Config, error) {
 		apply("find-links", s.FindLinks...),
 		apply("allow-insecure-host", s.InsecureHosts...),
 		single("index-strategy", s.IndexStrategy),
+		single("keyring-provider", s.Keyring),
 		single("prerelease", s.Prerelease),
 		single("exclude-newer", s.ExcludeNewer),
 		apply("only-binary", append(s.NoBuildPackage, s.OnlyBinary...)...),

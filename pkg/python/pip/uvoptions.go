@@ -1,145 +1,220 @@
 package pip
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
 
 const (
-	refuseBroken = "leaves packages out of what their metadata asks for, which is not understood"
-	refuseChange = "changes how versions are chosen in a way that is not understood"
+	refuseBroken  = "leaves packages out of what their metadata asks for, which is not understood"
+	refuseChange  = "changes how versions are chosen in a way that is not understood"
+	refuseSources = "changes where the project's packages come from, which is not understood"
+	refuseNothing = "would install nothing"
 )
 
-// uvOptions returns the options of `uv pip install`, as of uv 0.13.
-func uvOptions() *optionSet {
-	options := uvWhat()
-	options = append(options, uvHow()...)
-	options = append(options, uvIndex()...)
-	options = append(options, uvGeneral()...)
-	return &optionSet{options: options}
+// uvOptions returns the options of `uv pip install`, or of `uv pip sync`, as of
+// uv 0.13.
+func uvOptions(place *uvPlace, sync bool) *optionSet[*Install] {
+	options := uvWhat(sync)
+	options = append(options, uvWhere(sync)...)
+	options = append(options, uvResolver[*Install]()...)
+	options = append(options, uvBuild[*Install]()...)
+	options = append(options, uvIndex[*Install]()...)
+	options = append(options, uvGeneral[*Install](place)...)
+	return &optionSet[*Install]{options: options, assigned: true}
 }
 
-// uvWhat: what is installed, and how it is chosen.
-func uvWhat() []option {
-	return []option{
-		{long: []string{"requirements", "requirement"}, short: 'r', arg: true, value: addText(func(in *Install) *[]string { return &in.Files })},
+// uvWhat: what is installed.
+func uvWhat(sync bool) []option[*Install] {
+	options := []option[*Install]{
 		{long: []string{"constraints", "constraint"}, short: 'c', arg: true, list: true, value: addText(func(in *Install) *[]string { return &in.Constraints })},
+		{long: []string{"build-constraints", "build-constraint"}, short: 'b', arg: true, list: true, value: addText(func(in *Install) *[]string { return &in.BuildConstraints })},
+		{long: []string{"extra"}, arg: true, value: addText(func(in *Install) *[]string { return &in.Extras })},
+		{long: []string{"all-extras"}, flag: setFlag(func(in *Install) *bool { return &in.AllExtras }, true)},
+		{long: []string{"group"}, arg: true, value: addGroup},
+		{long: []string{"require-hashes"}, flag: setSwitch[*Install](func(c *Config) *Setting[bool] { return &c.RequireHashes })},
+		{long: []string{"no-require-hashes"}, flag: func(in *Install, _ Setting[bool]) {
+			in.Config.RequireHashes = Setting[bool]{false, "--no-require-hashes"}
+		}},
+		{long: []string{"verify-hashes"}},
+		{long: []string{"no-verify-hashes"}, refuse: "switches hash checks off, which is not done here"},
+		{long: []string{"strict"}},
+		{long: []string{"no-strict"}},
+		{long: []string{"dry-run"}, refuse: refuseNothing},
+		{long: []string{"check"}, refuse: refuseNothing},
+		{long: []string{"output-format"}, arg: true},
+	}
+	if sync {
+		return append(options, []option[*Install]{
+			{long: []string{"allow-empty-requirements"}, refuse: "takes a file that names nothing, which would remove every package"},
+			{long: []string{"no-allow-empty-requirements"}},
+		}...)
+	}
+	return append(options, []option[*Install]{
+		{long: []string{"requirements", "requirement"}, short: 'r', arg: true, value: addText(func(in *Install) *[]string { return &in.Files })},
 		{long: []string{"editable"}, short: 'e', arg: true, value: addText(func(in *Install) *[]string { return &in.Editable })},
 		{long: []string{"overrides", "override"}, arg: true, refuse: refuseChange},
 		{long: []string{"excludes", "exclude"}, arg: true, refuse: refuseBroken},
-		{long: []string{"build-constraints", "build-constraint"}, short: 'b', arg: true, refuse: refuseBuild},
-		{long: []string{"extra"}, arg: true, refuse: "names extras of a file, which is not understood"},
-		{long: []string{"all-extras"}, refuse: "names extras of a file, which is not understood"},
-		{long: []string{"group"}, arg: true, refuse: "names a dependency group, which is not understood here"},
 		{long: []string{"no-editable"}, refuse: "changes how the project is installed, which is not understood"},
 		{long: []string{"no-editable-package"}, arg: true, refuse: "changes how the project is installed, which is not understood"},
 		{long: []string{"no-deps"}, flag: setFlag(func(in *Install) *bool { return &in.NoDeps }, true)},
-		{long: []string{"upgrade"}, short: 'U', flag: setFlag(func(in *Install) *bool { return &in.Upgrade }, true)},
-		{long: []string{"upgrade-package"}, short: 'P', arg: true, value: addText(func(in *Install) *[]string { return &in.UpgradePackages })},
 		{long: []string{"upgrade-group"}, arg: true, refuse: "names a dependency group, which is not understood here"},
-		{long: []string{"reinstall", "force-reinstall"}, flag: setFlag(func(in *Install) *bool { return &in.ForceReinstall }, true)},
-		{long: []string{"reinstall-package"}, arg: true, value: addText(func(in *Install) *[]string { return &in.Reinstall })},
-		{long: []string{"require-hashes"}, flag: setSwitch(func(c *Config) *Setting[bool] { return &c.RequireHashes })},
-		{long: []string{"require-build-hashes"}, refuse: refuseBuild},
-		{long: []string{"verify-hashes"}},
-		{long: []string{"no-verify-hashes"}, refuse: "switches hash checks off, which is not done here"},
-		{long: []string{"resolution"}, arg: true, value: oneOf("highest")},
-		{long: []string{"prerelease"}, arg: true, value: setPrerelease},
-		{long: []string{"pre"}, flag: setSwitch(func(c *Config) *Setting[bool] { return &c.Pre })},
+		{long: []string{"exact"}, refuse: "removes other packages, which is not done here"},
+	}...)
+}
+
+// addGroup reads [FILE:]NAME.
+func addGroup(in *Install, v Setting[string]) error {
+	g := Group{Name: v.Value}
+	if i := strings.LastIndexByte(v.Value, ':'); i >= 0 {
+		g.File, g.Name = v.Value[:i], v.Value[i+1:]
+	}
+	if g.Name == "" {
+		return fmt.Errorf("%q names no group", v.Value)
+	}
+	in.Groups = append(in.Groups, g)
+	return nil
+}
+
+// choices is where the options go that all of uv's installing commands have.
+type choices struct {
+	upgrade, reinstall, compile, noBuildIsolation *bool
+	upgradePackages, reinstallPackages            *[]string
+	configSettings                                *[]string
+}
+
+// choicesOf returns them; a Venv has none, and what is set is thrown away.
+func choicesOf[T subject](in T) choices {
+	switch in := any(in).(type) {
+	case *Install:
+		return choices{&in.Upgrade, &in.ForceReinstall, &in.Compile, &in.NoBuildIsolation, &in.UpgradePackages, &in.Reinstall, &in.ConfigSettings}
+	case *Sync:
+		return choices{&in.Upgrade, &in.Reinstall, &in.Compile, &in.NoBuildIsolation, &in.UpgradePackages, &in.ReinstallPackages, &in.ConfigSettings}
+	}
+	return choices{new(bool), new(bool), new(bool), new(bool), new([]string), new([]string), new([]string)}
+}
+
+// uvResolver: how versions are chosen.
+func uvResolver[T subject]() []option[T] {
+	return []option[T]{
+		{long: []string{"upgrade"}, short: 'U', flag: setFlag(func(in T) *bool { return choicesOf(in).upgrade }, true)},
+		{long: []string{"no-upgrade"}, flag: setFlag(func(in T) *bool { return choicesOf(in).upgrade }, false)},
+		{long: []string{"upgrade-package"}, short: 'P', arg: true, value: addText(func(in T) *[]string { return choicesOf(in).upgradePackages })},
+		{long: []string{"reinstall", "force-reinstall"}, flag: setFlag(func(in T) *bool { return choicesOf(in).reinstall }, true)},
+		{long: []string{"no-reinstall"}, flag: setFlag(func(in T) *bool { return choicesOf(in).reinstall }, false)},
+		{long: []string{"reinstall-package"}, arg: true, value: addText(func(in T) *[]string { return choicesOf(in).reinstallPackages })},
+		{long: []string{"resolution"}, arg: true, value: oneOf[T]("highest")},
+		{long: []string{"prerelease"}, arg: true, value: setPrerelease[T]},
+		{long: []string{"pre"}, flag: setSwitch[T](func(c *Config) *Setting[bool] { return &c.Pre })},
 		{long: []string{"prerelease-package"}, arg: true, refuse: refuseChange},
 		{long: []string{"fork-strategy"}, arg: true}, // of no meaning for one environment
-		{long: []string{"exclude-newer"}, arg: true, value: setExcludeNewer(true)},
+		{long: []string{"exclude-newer"}, arg: true, value: setExcludeNewer[T](true)},
 		{long: []string{"exclude-newer-package"}, arg: true, refuse: refuseChange},
-		{long: []string{"exact"}, refuse: "removes other packages, which is not done here"},
-		{long: []string{"strict"}},
-		{long: []string{"dry-run"}, refuse: "would install nothing"},
-		{long: []string{"check"}, refuse: "would install nothing"},
+		{long: []string{"no-sources"}, refuse: refuseSources},
+		{long: []string{"no-sources-package"}, arg: true, refuse: refuseSources},
 	}
 }
 
 // setPrerelease reads uv's --prerelease. What is uv's default is taken; pip's
 // rules, which hold here, are the same where a requirement names a pre-release
 // or there is nothing else.
-func setPrerelease(in *Install, v Setting[string]) error {
+func setPrerelease[T subject](in T, v Setting[string]) error {
 	if v.Value == "allow" {
-		in.Config.Pre = Setting[bool]{true, v.Source}
+		in.config().Pre = Setting[bool]{true, v.Source}
 		return nil
 	}
-	return oneOf("if-necessary-or-explicit", "if-necessary")(in, v)
+	return oneOf[T]("if-necessary-or-explicit", "if-necessary")(in, v)
 }
 
-// uvHow: where it goes and how it is built.
-func uvHow() []option {
-	return []option{
+// uvWhere: where it goes.
+func uvWhere(sync bool) []option[*Install] {
+	options := []option[*Install]{
 		{long: []string{"system"}, flag: setFlag(func(in *Install) *bool { return &in.System }, true)},
+		{long: []string{"no-system"}, flag: setFlag(func(in *Install) *bool { return &in.System }, false)},
 		{long: []string{"target"}, short: 't', arg: true, value: setText(func(in *Install) *string { return &in.Target })},
 		{long: []string{"prefix"}, arg: true, value: setText(func(in *Install) *string { return &in.Prefix })},
-		{long: []string{"user"}, refuse: "is not an option that uv has a meaning for"},
-		{long: []string{"python"}, short: 'p', arg: true, value: func(in *Install, v Setting[string]) error {
-			if !pythonName().MatchString("python" + v.Value) {
-				return fmt.Errorf("%q is no Python version", v.Value)
-			}
-			in.Python = v.Value
-			return nil
-		}},
+		{long: []string{"python"}, short: 'p', arg: true, value: setUVPython(func(in *Install) *string { return &in.Python })},
 		{long: []string{"python-version"}, arg: true, refuse: refuseOther},
 		{long: []string{"python-platform"}, arg: true, refuse: refuseOther},
-		{long: []string{"compile-bytecode", "compile"}, flag: setFlag(func(in *Install) *bool { return &in.Compile }, true)},
-		{long: []string{"no-compile-bytecode", "no-compile"}, flag: setFlag(func(in *Install) *bool { return &in.Compile }, false)},
-		{long: []string{"config-setting", "config-settings"}, short: 'C', arg: true, value: addText(func(in *Install) *[]string { return &in.ConfigSettings })},
-		{long: []string{"config-settings-package"}, arg: true, refuse: refuseBuild},
-		{long: []string{"no-build-isolation"}, flag: setFlag(func(in *Install) *bool { return &in.NoBuildIsolation }, true)},
-		{long: []string{"no-build-isolation-package"}, arg: true, refuse: refuseBuild},
-		{long: []string{"no-sources"}, refuse: "changes where the project's packages come from, which is not understood"},
-		{long: []string{"no-sources-package"}, arg: true, refuse: "changes where the project's packages come from, which is not understood"},
 		{long: []string{"break-system-packages"}},
 		{long: []string{"no-break-system-packages"}},
+		{long: []string{"torch-backend"}, arg: true, refuse: "chooses an index by the machine's hardware, which is not understood"},
+		{long: []string{"no-build"}, flag: noBuild[*Install]},
+		{long: []string{"build"}},
+		{long: []string{"no-binary"}, arg: true, list: true, value: setFormats[*Install](true)},
+		{long: []string{"only-binary"}, arg: true, list: true, value: setFormats[*Install](false)},
+	}
+	if !sync {
+		options = append(options, option[*Install]{long: []string{"user"}, refuse: "is not an option that uv has a meaning for"})
+	}
+	return options
+}
+
+func noBuild[T subject](in T, on Setting[bool]) {
+	if c := in.config(); on.Value {
+		restrict(allPackages, &c.OnlyBinary, &c.NoBinary)
+	}
+}
+
+// setUVPython reads a version, or a path of a Python or of its environment.
+func setUVPython[T subject](at func(T) *string) func(T, Setting[string]) error {
+	return func(in T, v Setting[string]) error {
+		if !strings.Contains(v.Value, "/") && (v.Value == "" || !pythonName().MatchString("python"+v.Value)) {
+			return fmt.Errorf("%q is no Python version", v.Value)
+		}
+		*at(in) = v.Value
+		return nil
+	}
+}
+
+// uvBuild: how it is installed, and built.
+func uvBuild[T subject]() []option[T] {
+	return []option[T]{
+		{long: []string{"compile-bytecode", "compile"}, flag: setFlag(func(in T) *bool { return choicesOf(in).compile }, true)},
+		{long: []string{"no-compile-bytecode", "no-compile"}, flag: setFlag(func(in T) *bool { return choicesOf(in).compile }, false)},
+		{long: []string{"config-setting", "config-settings"}, short: 'C', arg: true, value: addText(func(in T) *[]string { return choicesOf(in).configSettings })},
+		{long: []string{"config-settings-package"}, arg: true, refuse: refuseBuild},
+		{long: []string{"no-build-isolation"}, flag: setFlag(func(in T) *bool { return choicesOf(in).noBuildIsolation }, true)},
+		{long: []string{"build-isolation"}, flag: setFlag(func(in T) *bool { return choicesOf(in).noBuildIsolation }, false)},
+		{long: []string{"no-build-isolation-package"}, arg: true, refuse: refuseBuild},
+		{long: []string{"require-build-hashes"}, refuse: refuseBuild},
+		{long: []string{"no-require-build-hashes"}},
 		{long: []string{"link-mode"}, arg: true},
-		{long: []string{"output-format"}, arg: true},
-		{long: []string{"refresh"}},
-		{long: []string{"refresh-package"}, arg: true},
 	}
 }
 
 // uvIndex: where it comes from.
-func uvIndex() []option {
-	return []option{
-		{long: []string{"default-index", "index-url"}, short: 'i', arg: true, value: setDefaultIndex},
-		{long: []string{"index"}, arg: true, list: true, value: addIndex},
-		{long: []string{"extra-index-url"}, arg: true, list: true, value: addIndex},
-		{long: []string{"find-links"}, short: 'f', arg: true, value: func(in *Install, v Setting[string]) error {
+func uvIndex[T subject]() []option[T] {
+	return []option[T]{
+		{long: []string{"default-index", "index-url"}, short: 'i', arg: true, value: setDefaultIndex[T]},
+		{long: []string{"index"}, arg: true, list: true, value: addIndex[T]},
+		{long: []string{"extra-index-url"}, arg: true, list: true, value: addIndex[T]},
+		{long: []string{"find-links"}, short: 'f', arg: true, value: func(in T, v Setting[string]) error {
 			for link := range splitComma(v.Value) {
-				in.Config.FindLinks = append(in.Config.FindLinks, Setting[string]{link, v.Source})
+				in.config().FindLinks = append(in.config().FindLinks, Setting[string]{link, v.Source})
 			}
 			return nil
 		}},
-		{long: []string{"no-index"}, flag: setSwitch(func(c *Config) *Setting[bool] { return &c.NoIndex })},
-		{long: []string{"index-strategy"}, arg: true, value: func(in *Install, v Setting[string]) error {
-			if err := oneOf("first-index", "unsafe-first-match", "unsafe-best-match")(&Install{}, v); err != nil {
+		{long: []string{"no-index"}, flag: setSwitch[T](func(c *Config) *Setting[bool] { return &c.NoIndex })},
+		{long: []string{"index-strategy"}, arg: true, value: func(in T, v Setting[string]) error {
+			if err := oneOf[*Install]("first-index", "unsafe-first-match", "unsafe-best-match")(&Install{}, v); err != nil {
 				return err
 			}
-			in.Config.Strategy = v
+			in.config().Strategy = v
 			return nil
 		}},
-		{long: []string{"keyring-provider"}, arg: true, value: oneOf("disabled")},
-		{long: []string{"allow-insecure-host", "trusted-host"}, arg: true, list: true, value: addSetting(func(c *Config) *[]Setting[string] { return &c.TrustedHosts })},
-		{long: []string{"no-build"}, flag: func(in *Install, on Setting[bool]) {
-			if on.Value {
-				restrict(allPackages, &in.Config.OnlyBinary, &in.Config.NoBinary)
-			}
-		}},
-		{long: []string{"no-binary"}, arg: true, list: true, value: setFormats(true)},
-		{long: []string{"only-binary"}, arg: true, list: true, value: setFormats(false)},
-		{long: []string{"torch-backend"}, arg: true, refuse: "chooses an index by the machine's hardware, which is not understood"},
-		{long: []string{"timeout"}, arg: true, value: setTimeout}, // UV_HTTP_TIMEOUT; no option of uv
-		{long: []string{"retries"}, arg: true, value: setRetries}, // UV_HTTP_RETRIES; no option of uv
+		{long: []string{"keyring-provider"}, arg: true, network: true, value: setKeyring[T]("disabled", "subprocess")},
+		{long: []string{"allow-insecure-host", "trusted-host"}, arg: true, list: true, value: addSetting[T](func(c *Config) *[]Setting[string] { return &c.TrustedHosts })},
+		{long: []string{"timeout"}, arg: true, value: setTimeout[T]}, // UV_HTTP_TIMEOUT; no option of uv
+		{long: []string{"retries"}, arg: true, value: setRetries[T]}, // UV_HTTP_RETRIES; no option of uv
 	}
 }
 
 // uvGeneral: what all of uv's commands have.
-func uvGeneral() []option {
-	general := []option{
-		{long: []string{"help"}, short: 'h', refuse: "would install nothing"},
+func uvGeneral[T subject](place *uvPlace) []option[T] {
+	general := []option[T]{
+		{long: []string{"help"}, short: 'h', refuse: refuseNothing},
 		{long: []string{"quiet"}, short: 'q'},
 		{long: []string{"verbose"}, short: 'v'},
 		{long: []string{"no-cache", "no-cache-dir"}, short: 'n'},
@@ -151,86 +226,30 @@ func uvGeneral() []option {
 		{long: []string{"managed-python"}, refuse: refuseOther},
 		{long: []string{"no-managed-python"}},
 		{long: []string{"no-python-downloads"}},
-		{long: []string{"python-preference"}, arg: true, value: oneOf("system", "only-system")},
-		{long: []string{"cert"}, arg: true, network: true, value: setSetting(func(c *Config) *Setting[string] { return &c.Cert })},
+		{long: []string{"python-preference"}, arg: true, value: oneOf[T]("managed", "system", "only-system")},
+		{long: []string{"cert"}, arg: true, network: true, value: setSetting[T](func(c *Config) *Setting[string] { return &c.Cert })},
+		{long: []string{"client-cert"}, arg: true, network: true, value: setSetting[T](func(c *Config) *Setting[string] { return &c.ClientCert })}, // SSL_CLIENT_CERT; no option of uv
+		{long: []string{"refresh"}},
+		{long: []string{"no-refresh"}},
+		{long: []string{"refresh-package"}, arg: true},
 		{long: []string{"offline"}, refuse: "would use uv's own cache only"},
-		{long: []string{"no-config"}, flag: func(*Install, Setting[bool]) {}}, // looked for where files are read
-		{long: []string{"config-file"}, arg: true, refuse: "names a configuration file, which is not understood here"},
-		{long: []string{"directory"}, arg: true, refuse: "changes the working directory, which is not understood"},
-		{long: []string{"project"}, arg: true, refuse: "changes the project, which is not understood"},
+		{long: []string{"no-config"}, flag: func(T, Setting[bool]) {}}, // looked for where files are read
+		{long: []string{"config-file"}, arg: true, value: setPlace[T](&place.configFile)},
+		{long: []string{"directory"}, arg: true, value: setPlace[T](&place.directory)},
+		{long: []string{"project"}, arg: true, value: setPlace[T](&place.project)},
 	}
-	for i := range general {
+	for i := range general { // also those of the cache and of Pythons: they do no harm there
 		general[i].general = true
 	}
 	return general
 }
 
-// uvVariable is an environment variable of uv and the option it stands for.
-type uvVariable struct {
-	name, option string
-	// all is what a flag stands for where the option takes a value: ":all:".
-	all string
-}
-
-// uvVariables are the UV_* variables that matter for an install. Those of lists
-// are separated by white space, UV_FIND_LINKS by commas.
-func uvVariables() []uvVariable {
-	return []uvVariable{
-		{name: "UV_DEFAULT_INDEX", option: "default-index"},
-		{name: "UV_INDEX_URL", option: "default-index"}, // the older name
-		{name: "UV_INDEX", option: "index"},
-		{name: "UV_EXTRA_INDEX_URL", option: "extra-index-url"},
-		{name: "UV_FIND_LINKS", option: "find-links"},
-		{name: "UV_NO_INDEX", option: "no-index"},
-		{name: "UV_INDEX_STRATEGY", option: "index-strategy"},
-		{name: "UV_KEYRING_PROVIDER", option: "keyring-provider"},
-		{name: "UV_INSECURE_HOST", option: "allow-insecure-host"},
-		{name: "UV_HTTP_TIMEOUT", option: "timeout"},
-		{name: "UV_HTTP_RETRIES", option: "retries"},
-		{name: "UV_PRERELEASE", option: "prerelease"},
-		{name: "UV_RESOLUTION", option: "resolution"},
-		{name: "UV_EXCLUDE_NEWER", option: "exclude-newer"},
-		{name: "UV_CONSTRAINT", option: "constraints"},
-		{name: "UV_OVERRIDE", option: "overrides"},
-		{name: "UV_REQUIRE_HASHES", option: "require-hashes"},
-		{name: "UV_NO_BUILD", option: "no-build"},
-		{name: "UV_NO_BUILD_PACKAGE", option: "only-binary"},
-		{name: "UV_NO_BINARY", option: "no-binary", all: allPackages},
-		{name: "UV_NO_BINARY_PACKAGE", option: "no-binary"},
-		{name: "UV_SYSTEM_PYTHON", option: "system"},
-		{name: "UV_PYTHON", option: "python"},
-		{name: "UV_COMPILE_BYTECODE", option: "compile-bytecode"},
-		{name: "UV_NO_BUILD_ISOLATION", option: "no-build-isolation"},
-		{name: "UV_TORCH_BACKEND", option: "torch-backend"},
+func setPlace[T subject](at *string) func(T, Setting[string]) error {
+	return func(_ T, v Setting[string]) error {
+		if v.Value == "" {
+			return errors.New("it is empty")
+		}
+		*at = v.Value
+		return nil
 	}
-}
-
-// applyVariables sets what UV_* variables say for the options that the command
-// line does not have.
-func applyVariables(set *optionSet, in *Install, seen map[string]bool, env map[string]string, host bool) error {
-	for _, uv := range uvVariables() {
-		value := strings.TrimSpace(env[uv.name])
-		o := set.exact(uv.option)
-		if value == "" || seen[o.long[0]] || uv.name == "UV_INDEX_URL" && env["UV_DEFAULT_INDEX"] != "" {
-			continue
-		}
-		v := configured{key: uv.name, value: value, file: uv.name}
-		if uv.all != "" {
-			on, ok := parseBool(value)
-			if !ok {
-				return &ConfigError{File: uv.name, Reason: fmt.Sprintf("is %q, which is neither yes nor no", value)}
-			}
-			if !on {
-				continue
-			}
-			v.value = uv.all
-		}
-		if o.refuse != "" && !host {
-			return &ConfigError{File: uv.name, Reason: o.refuse}
-		}
-		if err := o.configure(in, v, host); err != nil {
-			return err
-		}
-	}
-	return nil
 }
