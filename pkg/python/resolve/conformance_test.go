@@ -20,6 +20,18 @@ import (
 // projectRoot is the project's root, from the folder of this package.
 var projectRoot = filepath.Join("..", "..", "..")
 
+// conformanceDir is the folder of the test vectors.
+func conformanceDir() string {
+	dir := os.Getenv("CONFORMANCE_DIR")
+	if dir == "" {
+		dir = filepath.Join("..", "shared", "data")
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(projectRoot, dir)
+	}
+	return dir
+}
+
 // scenario is one of packse's, with what uv answered.
 type scenario struct {
 	ID          string
@@ -29,6 +41,7 @@ type scenario struct {
 		Platform    string   `json:"python_platform"`
 		Prereleases bool     `json:"prereleases"`
 		NoBinary    []string `json:"no_binary"`
+		NoBuild     []string `json:"no_build"`
 	} `json:"resolver_options"`
 	Root     struct{ Requires []string }
 	Packages map[string]map[string]struct {
@@ -44,24 +57,44 @@ type scenario struct {
 	}
 }
 
-// differences are the scenarios with another answer than uv's, and why.
-var differences = map[string]string{
-	"wheels/no-binary": "uv reads the metadata of the sdist even with --only-binary :all: when the package is also --no-binary; nothing is built from source here, so the package cannot be had",
+// modes are what may be done with sdists, and which answer of uv's it is
+// compared with.
+var modes = []struct {
+	name, reference string
+	options         func(*resolve.Options)
+}{
+	{"with sdists", "default", func(o *resolve.Options) { o.Build = true }},
+	{"only binary", "only-binary", func(o *resolve.Options) { o.Build, o.OnlyBinary = true, []string{":all:"} }},
+	{"without a builder", "only-binary", func(*resolve.Options) {}},
 }
 
-// TestConformancePackse runs resolution scenarios against an index over HTTP.
-// The reference is what uv answers for one environment with wheels only.
+// differences are the scenarios with another answer than uv's, by mode, and
+// why.
+//
+// packse's own verdict is another than uv's in eight scenarios. In all of them
+// uv is followed, which is what its users see:
+//   - fork/*: the verdict is that of one resolution for all environments at
+//     once. Here each target is resolved for itself, and a conflict behind a
+//     marker that does not hold is none.
+//   - prereleases/package-prerelease-specified-mixed-available and
+//     .../package-prereleases-specifier-boundary: a specifier that names a
+//     pre-release makes pre-releases possible, not preferred; that is
+//     PreIfNamed, pip's rule.
+//   - prereleases/transitive-*: where nothing but a pre-release fits, it is
+//     taken also for a package that only another package asks for (PEP 440,
+//     "Handling of pre-releases"), as pip does.
+var differences = map[string]map[string]string{
+	"without a builder": {
+		"wheels/no-binary": "uv locks the sdist of a package that is --no-binary even with --only-binary :all:; nothing can be built here, so the package cannot be had",
+	},
+}
+
+// TestConformancePackse runs resolution scenarios against an index over HTTP,
+// with and without sdists. The reference is what uv answers for one environment.
 func TestConformancePackse(t *testing.T) {
-	dir := os.Getenv("CONFORMANCE_DIR")
-	if dir == "" {
-		dir = filepath.Join("..", "shared", "data")
-	}
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(projectRoot, dir)
-	}
 	for name, dir := range map[string]string{
 		"small": filepath.Join(projectRoot, "testdata", "conformance", "packse"),
-		"full":  filepath.Join(dir, "packse"),
+		"full":  filepath.Join(conformanceDir(), "packse"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			files, err := filepath.Glob(filepath.Join(dir, "*.json"))
@@ -98,46 +131,57 @@ func runScenario(t *testing.T, s scenario) {
 			for _, filename := range p.Files {
 				f := indextest.File{
 					Project: name, Filename: filename, Metadata: p.Metadata, RequiresPython: p.RequiresPython,
-					Yanked: p.Yanked, Content: []byte("not read"),
+					Yanked: p.Yanked,
 				}
 				if strings.HasSuffix(filename, ".whl") {
 					_, f.Content = indextest.Wheel(indextest.Spec{Name: name, Version: version, Metadata: p.Metadata})
+				} else {
+					f.Content = []byte(p.Metadata)
 				}
 				server.Add(f)
 			}
 		}
 	}
-	resolution, err := resolve.Resolve(context.Background(), scenarioOptions(t, s, server))
-	var unsatisfiable *resolve.UnsatisfiableError
-	if err != nil && !errors.As(err, &unsatisfiable) {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Logf("%v\nhint: %s\nuv: %s", err, unsatisfiable.Hint(), s.UV["only-binary"].Stderr)
-	}
-	got := pins(resolution)
-	want := s.UV["only-binary"]
-	agrees := want.OK == (err == nil) && (!want.OK || cmp.Equal(want.Pins, got))
-	if why, known := differences[s.ID]; known {
-		if agrees {
-			t.Errorf("agrees with uv now, though %q; take it off the list", why)
-		}
-		t.Skip(why)
-	}
-	if !agrees {
-		t.Errorf("uv: ok %t, %v; we: %v, %v", want.OK, want.Pins, got, err)
+	source := client(t, server)
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			o := scenarioOptions(t, s)
+			o.Source = source
+			mode.options(&o)
+			resolution, err := resolve.Resolve(context.Background(), o)
+			var unsatisfiable *resolve.UnsatisfiableError
+			if err != nil && !errors.As(err, &unsatisfiable) {
+				t.Fatal(err)
+			}
+			want := s.UV[mode.reference]
+			if err != nil {
+				t.Logf("%v\nhint: %s\nuv: %s", err, unsatisfiable.Hint(), want.Stderr)
+			} else if err := resolution.Lock.Validate(); err != nil {
+				t.Error(err)
+			}
+			got := pins(resolution)
+			agrees := want.OK == (err == nil) && (!want.OK || cmp.Equal(want.Pins, got))
+			if why, known := differences[mode.name][s.ID]; known {
+				if agrees {
+					t.Errorf("agrees with uv now, though %q; take it off the list", why)
+				}
+				t.Skip(why)
+			}
+			if !agrees {
+				t.Errorf("uv: ok %t, %v; we: %v, %v", want.OK, want.Pins, got, err)
+			}
+		})
 	}
 }
 
-func scenarioOptions(t *testing.T, s scenario, server *indextest.Server) resolve.Options {
+func scenarioOptions(t *testing.T, s scenario) resolve.Options {
 	version := s.Environment.Python
 	if s.Options.Python != "" {
 		version = s.Options.Python
 	}
 	o := resolve.Options{
 		Target:   target(t, version, "amd64", "glibc", 28),
-		Source:   client(t, server),
-		NoBinary: s.Options.NoBinary,
+		NoBinary: s.Options.NoBinary, OnlyBinary: s.Options.NoBuild,
 	}
 	switch platform := s.Options.Platform; platform {
 	case "":
@@ -177,9 +221,20 @@ func requirement(t testing.TB, text string) python.FileRequirement {
 	return python.FileRequirement{Requirement: r}
 }
 
+// client reads an index whose sdists are nothing but their PKG-INFO.
 func client(t testing.TB, server *indextest.Server) *index.Client {
 	t.Helper()
-	c, err := index.New(index.Options{Indexes: []index.Index{{URL: server.URL}}, Cache: indextest.NewCache(t), HTTP: server.Client()})
+	c, err := index.New(index.Options{
+		Indexes: []index.Index{{URL: server.URL}}, Cache: indextest.NewCache(t), HTTP: server.Client(),
+		Sdist: func(path, _ string) (python.Metadata, bool, error) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return python.Metadata{}, false, err
+			}
+			m, err := python.ParseMetadata(text)
+			return m, err == nil && m.IsStatic("Requires-Dist"), err
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,10 @@ package resolve
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/index"
 )
 
 // hint says what would help against the premises of a derivation. Of the
@@ -43,21 +42,23 @@ func (r *reporter) hint() string {
 func (r *reporter) advice(f *premise, c *candidate) string {
 	name := fmt.Sprintf("%s %s", f.to.name, c.version)
 	switch f.reason.kind {
-	case onlySdist:
+	case onlySdist, hiddenMetadata:
 		return fmt.Sprintf("nothing is built from source here: build a wheel once (pip wheel --no-deps %s==%s) and give its folder with --find-links%s",
-			f.to.name, c.version, r.otherVersion(f))
-	case wrongInterpreter:
-		return fmt.Sprintf("%s has wheels for %s: choose a base with such a Python%s", name, pythonTags(c.tags), r.otherVersion(f))
-	case wrongPlatform:
-		return fmt.Sprintf("%s has wheels for %s: %s%s", name, platformTags(c.tags), r.otherPlatform(c.tags), r.otherVersion(f))
+			f.to.name, c.version, r.otherVersion(f, c))
+	case sdistForbidden:
+		return fmt.Sprintf("leave %s out of --only-binary%s", f.to.name, r.otherVersion(f, c))
+	case sdistFormat:
+		return fmt.Sprintf("build a wheel of it once (pip wheel --no-deps %s==%s) and give its folder with --find-links%s", f.to.name, c.version, r.otherVersion(f, c))
+	case wrongInterpreter, wrongPlatform:
+		return fmt.Sprintf("%s has wheels %s%s%s", name, elsewhere{r.rules, f.to.name, c}.change(), r.orBuild(c), r.otherVersion(f, c))
 	case wrongPython:
-		return fmt.Sprintf("choose a base with Python %s%s", f.reason.detail, r.otherVersion(f))
+		return fmt.Sprintf("choose a base with Python %s%s", f.reason.detail, r.otherVersion(f, c))
 	case yanked:
 		return fmt.Sprintf("a yanked version is taken only where a requirement of your own pins it: %s==%s", f.to.name, c.version)
 	case undated:
 		return "this index does not say when files were uploaded, so newer ones cannot be excluded; leave out --exclude-newer, or use an index that does"
 	case tooNew:
-		return "a later --exclude-newer would admit it"
+		return r.admit(name, c)
 	case otherHash:
 		return fmt.Sprintf("add the --hash of a wheel of %s that fits %s", name, r.target())
 	case preRelease:
@@ -66,6 +67,29 @@ func (r *reporter) advice(f *premise, c *candidate) string {
 		return fmt.Sprintf("add %s==%s with its --hash to the requirements", f.to.name, c.version)
 	case foreignURL:
 		return fmt.Sprintf("if you trust it, add it to the requirements: %s", f.reason.detail)
+	case sourceOnly:
+		return fmt.Sprintf("leave %s out of --no-binary", f.to.name)
+	}
+	return ""
+}
+
+// admit says which --exclude-newer would let a version in.
+func (r *reporter) admit(name string, c *candidate) string {
+	var first time.Time
+	for i := range c.of.length(c.place) {
+		if at := c.of.facts(c.place, i).uploaded; first.IsZero() || !at.IsZero() && at.Before(first) {
+			first = at
+		}
+	}
+	return fmt.Sprintf("%s was uploaded at %s: a later --exclude-newer would admit it", name, first.UTC().Format("2006-01-02T15:04:05Z"))
+}
+
+// orBuild offers the sdist of a version without a wheel that fits.
+func (r *reporter) orBuild(c *candidate) string {
+	for i := range c.of.length(c.place) {
+		if c.of.facts(c.place, i).kind == index.Sdist && !r.options.Build {
+			return ", or build one from its sdist once and give its folder with --find-links"
+		}
 	}
 	return ""
 }
@@ -83,77 +107,23 @@ func (p *pkg) newestIn(s set) *candidate {
 	return best
 }
 
-// otherVersion names a version that could be used, if there is one.
-func (r *reporter) otherVersion(f *premise) string {
+// otherVersion names the nearest newer version that could be used, or else the
+// newest older one.
+func (r *reporter) otherVersion(f *premise, c *candidate) string {
 	q := f.to
-	i := newest(r.rules, q.universe, func(i int) bool { return !f.versions.has(i) && q.versions[i].usable() })
-	if i < 0 {
+	may := func(i int) bool { return !f.versions.has(i) && q.versions[i].usable() }
+	best := -1
+	for i, x := range q.versions {
+		if x.version.Compare(c.version) > 0 && may(i) && !x.version.IsPrerelease() {
+			best = i
+			break
+		}
+	}
+	if best < 0 {
+		best = newest(r.rules, q.universe, may)
+	}
+	if best < 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s %s could be used as it is", q.name, q.versions[i].version)
-}
-
-// otherPlatform says what kind of base the wheels are for.
-func (r *reporter) otherPlatform(tags []python.Tag) string {
-	libc := r.target().Libc.Name
-	for _, t := range tags {
-		if libc == "musl" && strings.HasPrefix(t.Platform, "manylinux") {
-			return "choose a base with glibc (Debian, not Alpine)"
-		}
-		if libc == "glibc" && strings.HasPrefix(t.Platform, "musllinux") {
-			return "choose a base with musl (Alpine)"
-		}
-	}
-	return "choose such a base or platform"
-}
-
-// maxTags is how many tags are named before the rest is counted.
-const maxTags = 8
-
-// pythonTags names the interpreters of tags: "CPython 3.8, 3.9 and 3.10".
-func pythonTags(tags []python.Tag) string {
-	var minors []int
-	var others []string
-	for _, t := range tags {
-		minor, ok := strings.CutPrefix(t.Python, "cp3")
-		if n, err := strconv.Atoi(minor); ok && err == nil {
-			minors = append(minors, n)
-		} else {
-			others = append(others, t.Python)
-		}
-	}
-	slices.Sort(minors)
-	var names []string
-	for _, n := range slices.Compact(minors) {
-		names = append(names, fmt.Sprintf("3.%d", n))
-	}
-	if len(names) == 0 {
-		return tagList(others)
-	}
-	return "CPython " + enumerate(names, "and")
-}
-
-// platformTags names the platforms of tags, those of Linux if there are any.
-func platformTags(tags []python.Tag) string {
-	var linux, others []string
-	for _, t := range tags {
-		if strings.Contains(t.Platform, "linux") {
-			linux = append(linux, t.Platform)
-		} else {
-			others = append(others, t.Platform)
-		}
-	}
-	if len(linux) > 0 {
-		return tagList(linux)
-	}
-	return tagList(others)
-}
-
-func tagList(tags []string) string {
-	slices.Sort(tags)
-	tags = slices.Compact(tags)
-	if more := len(tags) - maxTags; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(tags[:maxTags], ", "), more)
-	}
-	return enumerate(tags, "and")
+	return fmt.Sprintf("; %s %s could be used as it is", q.name, q.versions[best].version)
 }

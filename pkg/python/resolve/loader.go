@@ -9,84 +9,46 @@ import (
 	"github.com/boyabuild/boyabuild/pkg/python/index"
 )
 
-// loader asks the source, each thing once, and ahead of need. What it has
-// already makes the search faster, and never different.
+// loader is what the search for one target sees of the library: universes
+// judged by its rules, and what it will probably need read ahead.
 type loader struct {
-	ctx    context.Context
-	source Source
-	rules  *rules
-	slots  chan struct{} // requests made ahead at a time
-	ahead  sync.WaitGroup
+	*library
+	ctx   context.Context // of this search
+	rules *rules
 
-	mu        sync.Mutex
+	own       sync.Mutex
 	universes map[string]*future[*universe]
-	metadata  map[string]*future[python.Metadata]
 	guessed   map[string]bool
 }
 
-// future is a result that the first one who asks computes.
-type future[V any] struct {
-	once sync.Once
-	run  func() (V, error)
-	v    V
-	err  error
+func newLoader(ctx context.Context, l *library, r *rules) *loader {
+	return &loader{library: l, ctx: ctx, rules: r, universes: map[string]*future[*universe]{}, guessed: map[string]bool{}}
 }
-
-func (f *future[V]) get() (V, error) {
-	f.once.Do(func() { f.v, f.err = f.run() })
-	return f.v, f.err
-}
-
-func newLoader(ctx context.Context, o *Options, r *rules) *loader {
-	return &loader{
-		ctx: ctx, source: o.Source, rules: r, slots: make(chan struct{}, o.Concurrency),
-		universes: map[string]*future[*universe]{}, metadata: map[string]*future[python.Metadata]{}, guessed: map[string]bool{},
-	}
-}
-
-// wait waits for what was started ahead.
-func (l *loader) wait() { l.ahead.Wait() }
 
 func (l *loader) universe(project string) *future[*universe] {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f := l.universes[project]
-	if f == nil {
-		f = &future[*universe]{run: func() (*universe, error) { return l.readUniverse(project) }}
-		l.universes[project] = f
-	}
-	return f
+	return once(&l.own, l.universes, project, func() (*universe, error) { return l.readUniverse(project) })
 }
 
 func (l *loader) readUniverse(project string) (*universe, error) {
 	if d := l.rules.direct[project]; d != nil && d.file != nil {
-		return l.rules.universe(project, nil, nil), nil
+		return l.rules.universe(project, newListing([]index.File{*d.file}), nil), nil
 	}
-	files, err := l.source.Project(l.ctx, project)
+	listed, err := l.project(project).get()
 	var missing *index.NotFoundError
-	if err != nil && !errors.As(err, &missing) {
+	if errors.As(err, &missing) {
+		listed, err = &listing{}, nil
+	}
+	if err != nil {
 		if _, installed := l.rules.options.Installed[project]; !installed || l.ctx.Err() != nil {
 			return nil, err
 		}
 		// pip asks no index about what is installed and fits. The installed
 		// version must be enough then.
-		u := l.rules.universe(project, nil, nil)
+		u := l.rules.universe(project, &listing{}, nil)
 		u.unasked = err
 		return u, nil
 	}
-	return l.rules.universe(project, files, missing), nil
-}
-
-func (l *loader) file(f index.File) *future[python.Metadata] {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	key := f.URL
-	m := l.metadata[key]
-	if m == nil {
-		m = &future[python.Metadata]{run: func() (python.Metadata, error) { return l.source.Metadata(l.ctx, f) }}
-		l.metadata[key] = m
-	}
-	return m
+	return l.rules.universe(project, listed, missing), nil
 }
 
 // needAll reads several projects at once, which the search needs now.
@@ -104,23 +66,10 @@ func (l *loader) needAll(projects []string) {
 	all.Wait()
 }
 
-// goAhead runs in the background when a slot is free and the search still on.
-func (l *loader) goAhead(run func()) {
-	l.ahead.Go(func() {
-		select {
-		case l.slots <- struct{}{}:
-			defer func() { <-l.slots }()
-			if l.ctx.Err() == nil {
-				run()
-			}
-		case <-l.ctx.Done():
-		}
-	})
-}
-
 // guess reads what a requirement will probably need: the project's page, the
 // metadata of the version that would be chosen if there were no other
-// requirement, and the same for its dependencies.
+// requirement, and the same for its dependencies. It never reads an sdist,
+// which may have to be built for that.
 func (l *loader) guess(q python.Requirement) {
 	project := q.Key()
 	key := project + " " + q.Specifiers.String()
@@ -128,29 +77,28 @@ func (l *loader) guess(q python.Requirement) {
 	for _, e := range extras {
 		key += " [" + e
 	}
-	l.mu.Lock()
+	l.own.Lock()
 	seen := l.guessed[key]
 	l.guessed[key] = true
-	l.mu.Unlock()
+	l.own.Unlock()
 	if seen || q.URL != "" {
 		return
 	}
-	l.goAhead(func() {
+	l.goAhead(l.ctx, func() {
 		u, err := l.universe(project).get()
 		if err != nil {
 			return
 		}
 		c := u.probable(l.rules, q.Specifiers)
-		if c == nil || c.installed != nil {
+		if c == nil || !c.readable() {
 			return
 		}
-		m, err := l.file(c.file).get()
+		m, err := l.file(c.file()).get()
 		if err != nil || l.rules.options.NoDependencies {
 			return
 		}
-		environment := l.rules.target.Environment()
 		for _, next := range m.RequiresDist {
-			if next.Marker.Evaluate(environment, extras...) {
+			if next.Marker.Evaluate(l.rules.environment, extras...) {
 				l.guess(next)
 			}
 		}
@@ -158,9 +106,9 @@ func (l *loader) guess(q python.Requirement) {
 }
 
 // readAhead reads the metadata of files that may be tried soon.
-func (l *loader) readAhead(files []index.File) {
-	for _, f := range files {
-		m := l.file(f)
-		l.goAhead(func() { m.get() })
+func (l *loader) readAhead(candidates []*candidate) {
+	for _, c := range candidates {
+		m := l.file(c.file())
+		l.goAhead(l.ctx, func() { m.get() })
 	}
 }

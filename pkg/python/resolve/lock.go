@@ -40,12 +40,17 @@ func (p *provider) resolution(ctx context.Context) (Resolution, error) {
 			out.Kept = append(out.Kept, l)
 			continue
 		}
-		l.Wheel = c.file.Locked()
-		if m, err := p.loader.file(c.file).get(); err == nil && l.Wheel.RequiresPython == "" {
-			l.Wheel.RequiresPython = m.RequiresPython.String()
+		f := c.file().Locked()
+		if m, err := p.loader.file(c.file()).get(); err == nil && f.RequiresPython == "" {
+			f.RequiresPython = m.RequiresPython.String()
 		}
-		if c.file.Yanked {
-			p.options.Log.Warn(fmt.Sprintf("%s %s was yanked: %s", q.name, c.version, yankedBecause(c.file)))
+		if c.isSdist() {
+			l.Sdist = f
+		} else {
+			l.Wheel = f
+		}
+		if c.file().Yanked {
+			p.warn("%s %s was yanked: %s", q.name, c.version, yankedBecause(c.file()))
 		}
 		out.Lock.Packages = append(out.Lock.Packages, l)
 		chosen = append(chosen, c)
@@ -56,10 +61,11 @@ func (p *provider) resolution(ctx context.Context) (Resolution, error) {
 	byName := func(a, b python.Locked) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(out.Lock.Packages, byName)
 	slices.SortFunc(out.Kept, byName)
+	out.warnings = p.warnings
 	return out, nil
 }
 
-func yankedBecause(f index.File) string {
+func yankedBecause(f *index.File) string {
 	if f.YankedReason == "" {
 		return "no reason is given"
 	}
@@ -78,9 +84,9 @@ func (p *provider) extras(q *pkg, c *candidate) []string {
 		if c.installed != nil {
 			continue
 		}
-		m, err := p.loader.file(c.file).get()
+		m, err := p.loader.file(c.file()).get()
 		if err == nil && !slices.ContainsFunc(m.ProvidesExtra, func(e string) bool { return python.NormalizeExtra(e) == x.extra }) {
-			p.options.Log.Warn(fmt.Sprintf("%s %s has no extra %q", q.name, c.version, x.extra))
+			p.warn("%s %s has no extra %q", q.name, c.version, x.extra)
 		}
 	}
 	slices.Sort(out)
@@ -116,7 +122,7 @@ func (p *provider) requiredBy() (map[string][]string, error) {
 	return out, nil
 }
 
-// complete gets the wheels of which the index gave no sha256, so that the lock
+// complete gets the files of which the index gave no sha256, so that the lock
 // has one for each, and those that must be compared with the user's hashes.
 func (p *provider) complete(ctx context.Context, locked []python.Locked, chosen []*candidate) error {
 	var all sync.WaitGroup
@@ -124,6 +130,9 @@ func (p *provider) complete(ctx context.Context, locked []python.Locked, chosen 
 	slots := make(chan struct{}, p.options.Concurrency)
 	for i := range locked {
 		w := &locked[i].Wheel
+		if chosen[i].isSdist() {
+			w = &locked[i].Sdist
+		}
 		if w.Hashes["sha256"] != "" && !chosen[i].unproven {
 			continue
 		}
@@ -146,7 +155,7 @@ func (p *provider) complete(ctx context.Context, locked []python.Locked, chosen 
 	return nil
 }
 
-// prove fetches a wheel, compares it with the hashes that are allowed, if any,
+// prove fetches a file, compares it with the hashes that are allowed, if any,
 // and notes its sha256 and size.
 func (p *provider) prove(ctx context.Context, w *python.File, allowed []string) error {
 	blob, err := p.loader.source.Fetch(ctx, *w)

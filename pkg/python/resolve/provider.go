@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
 	"github.com/boyabuild/boyabuild/pkg/python/index"
@@ -14,27 +13,27 @@ import (
 // their versions can be used and are liked best, and what these depend on.
 type provider struct {
 	*solver
-	options     *Options
-	rules       *rules
-	loader      *loader
-	roots       []root
-	demands     map[string]*demand
-	environment python.Environment
-	byName      map[string]*pkg
-	upgrade     map[string]bool
-	discovered  int
+	options    *Options
+	rules      *rules
+	loader     *loader
+	roots      []root
+	overrides  overrides
+	demands    map[string]*demand
+	byName     map[string]*pkg
+	discovered int
+	warnings   []string
 }
 
-func newProvider(ctx context.Context, o *Options, roots []root, demands map[string]*demand) *provider {
-	r := newRules(o, demands)
-	p := &provider{
-		solver: newSolver(), options: o, rules: r, loader: newLoader(ctx, o, r), roots: roots, demands: demands,
-		environment: o.Target.Environment(), byName: map[string]*pkg{}, upgrade: map[string]bool{},
+func (p *provider) warn(format string, args ...any) {
+	p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
+}
+
+func newProvider(ctx context.Context, o *Options, w wishes, l *library) *provider {
+	r := newRules(o, w.demands)
+	return &provider{
+		solver: newSolver(), options: o, rules: r, loader: newLoader(ctx, l, r),
+		roots: w.roots, overrides: w.overrides, demands: w.demands, byName: map[string]*pkg{},
 	}
-	for _, name := range o.UpgradePackages {
-		p.upgrade[python.NormalizeName(name)] = true
-	}
-	return p
 }
 
 // solve runs the search; nil means that every package has its version.
@@ -145,7 +144,7 @@ func (p *provider) project(name string) (*pkg, error) {
 		return nil, err
 	}
 	if u.unasked != nil {
-		p.options.Log.Warn(fmt.Sprintf("only the installed version of %s is considered: %v", name, u.unasked))
+		p.warn("only the installed version of %s is considered: %v", name, u.unasked)
 	}
 	base := &pkg{
 		name: name, universe: u, full: fullSet(len(u.versions) + 1),
@@ -267,8 +266,12 @@ func (p *provider) choose(q *pkg) error {
 	p.aheadOf(q, i)
 	dependencies, err := p.dependencies(c, q.extra)
 	var invalid *index.InvalidWheelError
+	var unbuilt *index.UnbuiltError
 	var foreign *foreignURLError
 	switch {
+	case errors.As(err, &unbuilt):
+		p.rule(q.owner(), q.only(i), reason{kind: hiddenMetadata})
+		return nil
 	case errors.As(err, &invalid):
 		p.rule(q.owner(), q.only(i), reason{badMetadata, invalid.Err.Error()})
 		return nil
@@ -276,7 +279,7 @@ func (p *provider) choose(q *pkg) error {
 		p.rule(q, q.only(i), reason{foreignURL, foreign.requirement})
 		return nil
 	case err != nil:
-		return fmt.Errorf("resolve %s %s: %w", q, c.version, err)
+		return p.needed(q, c, err)
 	}
 	if m := dependencies.pythons; m != nil && !p.rules.python(m) {
 		// The index did not say so, but the wheel does.
@@ -286,18 +289,18 @@ func (p *provider) choose(q *pkg) error {
 	var names []string
 	for _, d := range dependencies.list {
 		names = append(names, d.Key())
-		p.loader.guess(d)
+		p.loader.guess(d.Requirement)
 	}
 	p.loader.needAll(names)
 	var added []*incompatibility
 	for _, d := range dependencies.list {
-		needs, err := p.needs(d)
+		needs, err := p.needs(d.Requirement)
 		if err != nil {
-			return fmt.Errorf("resolve %s %s: %w", q, c.version, err)
+			return p.needed(q, c, err)
 		}
 		p.prioritize(needs[0].pkg, d.Specifiers, false)
 		for _, n := range needs {
-			why := cause{kind: depends, from: q, to: n.pkg, requirement: requirementText(d, n.pkg.name)}
+			why := cause{kind: depends, from: q, to: n.pkg, requirement: requirementText(d.Requirement, n.pkg.name), source: d.source}
 			if in := p.addDependency(why, q.only(i), n.set); in != nil {
 				added = append(added, in)
 			}
@@ -331,89 +334,15 @@ func (p *provider) wouldConflict(in *incompatibility, q *pkg, candidate int) boo
 	return true
 }
 
-// favourite is the candidate to try: what is locked or installed, if it may
-// stay; then the newest final release; then the newest pre-release.
-func (p *provider) favourite(q *pkg) int {
-	known := p.known(q)
-	if stay := p.mayStay(q.name); stay {
-		if v, ok := p.options.Preferred[q.name]; ok {
-			for i, c := range q.versions {
-				if known.has(i) && c.version.Equal(v) {
-					return i
-				}
-			}
-		}
-		for i, c := range q.versions {
-			if known.has(i) && c.installed != nil {
-				return i
-			}
-		}
-	}
-	return newest(p.rules, q.universe, func(i int) bool { return known.has(i) })
-}
-
-func (p *provider) mayStay(name string) bool {
-	if p.upgrade[name] || p.options.Upgrade == UpgradeAll {
-		return false
-	}
-	d := p.demands[name]
-	return p.options.Upgrade != UpgradeRequested || d == nil || !d.required
-}
-
-// newest is the newest version among those for which may is true, final
-// releases first unless the rule for pre-releases is another; -1 = none.
-func newest(r *rules, u *universe, may func(int) bool) int {
-	alike := r.pre(u.project) == PreAllow
-	pre := -1
-	for i := len(u.versions) - 1; i >= 0; i-- {
-		switch {
-		case !may(i):
-		case alike || !u.versions[i].version.IsPrerelease():
-			return i
-		case pre < 0:
-			pre = i
-		}
-	}
-	return pre
-}
-
-// probable is the candidate that would be chosen if there were no other
-// requirement.
-func (u *universe) probable(r *rules, s python.Specifiers) *candidate {
-	d := r.direct[u.project]
-	i := newest(r, u, func(i int) bool {
-		c := u.versions[i]
-		if !c.usable() || !s.Contains(c.version) {
-			return false
-		}
-		return d == nil || !slices.ContainsFunc(d.pins, func(pin python.Specifiers) bool { return !pin.Contains(c.version) })
-	})
-	if i < 0 {
-		return nil
-	}
-	return u.versions[i]
-}
-
-// aheadOf reads the metadata of older versions once a package has been tried
-// several times: it will probably be tried more.
-func (p *provider) aheadOf(q *pkg, from int) {
-	if q.attempts++; q.attempts < 4 || q.attempts&(q.attempts-1) != 0 {
-		return
-	}
-	var files []index.File
-	known := p.known(q)
-	for i := from - 1; i >= 0 && len(files) < q.attempts; i-- {
-		if c := q.versions[i]; known.has(i) && c.usable() && c.installed == nil {
-			files = append(files, c.file)
-		}
-	}
-	p.loader.readAhead(files)
-}
-
 // dependencies are what a candidate needs.
 type dependencies struct {
-	list    []python.Requirement
+	list    []dependency
 	pythons python.Specifiers
+}
+
+type dependency struct {
+	python.Requirement
+	source string // of an override: where it stands
 }
 
 // foreignURLError is a dependency on a URL that the user did not give: an index
@@ -430,7 +359,7 @@ func (p *provider) dependencies(c *candidate, extra string) (dependencies, error
 	if c.installed != nil {
 		all = c.installed.Requires
 	} else {
-		m, err := p.loader.file(c.file).get()
+		m, err := p.loader.file(c.file()).get()
 		if err != nil {
 			return out, err
 		}
@@ -439,20 +368,14 @@ func (p *provider) dependencies(c *candidate, extra string) (dependencies, error
 	if p.options.NoDependencies {
 		return out, nil
 	}
-	for _, q := range all {
-		holds := q.Marker.Evaluate(p.environment)
-		if extra != "" {
-			holds = !holds && q.Marker.Evaluate(p.environment, extra)
-		}
-		if !holds {
-			continue
-		}
+	for _, d := range p.overrides.apply(all, p.rules.environment, extra) {
+		q := d.Requirement
 		if q.URL != "" {
 			if d := p.demands[q.Key()]; d == nil || d.file == nil || d.url != q.URL {
 				return out, &foreignURLError{requirementText(q, q.Name)}
 			}
 		}
-		out.list = append(out.list, q)
+		out.list = append(out.list, d)
 	}
 	return out, nil
 }

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/boyabuild/boyabuild/pkg/python"
 )
 
 // UnsatisfiableError says that no versions go together. Its text is the whole
 // derivation in sentences.
 type UnsatisfiableError struct {
-	Report string // the derivation, a line or more
-	Facts  []Fact // what the indexes and the user contributed, in the order of the report
+	Target python.Target // the one of several; zero when there is only one
+	Report string        // the derivation, a line or more
+	Facts  []Fact        // what the indexes and the user contributed, in the order of the report
 	hint   string
 }
 
@@ -18,9 +21,29 @@ type UnsatisfiableError struct {
 type Fact struct {
 	Project string // normalized
 	Text    string // "numpy==1.19.5 has no wheel for CPython 3.13"
+
+	about string // the project that is depended on
 }
 
-func (e *UnsatisfiableError) Error() string { return "no versions go together:\n" + e.Report }
+func (e *UnsatisfiableError) Error() string {
+	if e.Target.Python.IsZero() {
+		return "no versions go together:\n" + e.Report
+	}
+	return fmt.Sprintf("no versions go together for %s:\n%s", e.Target, e.Report)
+}
+
+// projects are those whose versions the derivation is about.
+func (e *UnsatisfiableError) projects() []string {
+	var out []string
+	for _, f := range e.Facts {
+		out = append(out, f.Project)
+		if f.about != "" {
+			out = append(out, f.about)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
 
 // Hint says what would help; "" when nothing certain can be said.
 func (e *UnsatisfiableError) Hint() string { return e.hint }

@@ -42,11 +42,16 @@ type root struct {
 	python.FileRequirement
 	name       string // normalized
 	constraint bool
+	override   bool
 }
 
 // source is where it stands, for messages: "requirements.txt:3", or "".
 func (r root) source() string {
 	switch {
+	case r.override && r.File == "":
+		return "override"
+	case r.override:
+		return "override, " + root{FileRequirement: r.FileRequirement}.source()
 	case r.File == "":
 		return ""
 	case r.Line == 0:
@@ -88,50 +93,69 @@ func (r root) problem(problem, hint string) error {
 	return &RequirementError{File: r.File, Line: r.Line, Requirement: text, Problem: problem, hint: hint}
 }
 
-// readDemands checks the requirements and constraints, drops those whose
-// marker does not hold, and gathers what they say of each project.
-func readDemands(o *Options) ([]root, map[string]*demand, error) {
-	environment := o.Target.Environment()
-	demands := map[string]*demand{}
-	var roots []root
-	take := func(list []python.FileRequirement, constraint bool) error {
-		for _, q := range list {
-			r := root{FileRequirement: q, constraint: constraint, name: q.Requirement.Key()}
-			if !q.Requirement.Marker.Evaluate(environment) {
-				continue
+// wishes are what the user says, as far as it holds for the target.
+type wishes struct {
+	roots     []root // requirements, with the overrides in their place, and constraints
+	overrides overrides
+	demands   map[string]*demand // what they say of each project
+}
+
+// readWishes checks the requirements, constraints and overrides, drops those
+// whose marker does not hold, and gathers what they say of each project.
+func readWishes(o *Options) (wishes, error) {
+	w := wishes{overrides: overrides{}, demands: map[string]*demand{}}
+	if err := w.readOverrides(o); err != nil {
+		return wishes{}, err
+	}
+	replaced := map[string]bool{}
+	for _, q := range o.Requirements {
+		r := root{FileRequirement: q, name: q.Requirement.Key()}
+		if instead, ok := w.overrides[r.name]; ok {
+			if !replaced[r.name] {
+				replaced[r.name] = true
+				w.roots = append(w.roots, instead...)
+				for _, r := range instead {
+					w.demands[r.name].required = true
+				}
 			}
-			if err := r.enter(o.Source, demands); err != nil {
-				return err
-			}
-			roots = append(roots, r)
+			continue
 		}
+		if err := w.take(o, r); err != nil {
+			return wishes{}, err
+		}
+	}
+	for _, q := range o.Constraints {
+		if err := w.take(o, root{FileRequirement: q, name: q.Requirement.Key(), constraint: true}); err != nil {
+			return wishes{}, err
+		}
+	}
+	return w, checkHashes(o, w.roots, w.demands)
+}
+
+func (w *wishes) take(o *Options, r root) error {
+	if !r.Requirement.Marker.Evaluate(o.Target.Environment()) {
 		return nil
 	}
-	if err := take(o.Requirements, false); err != nil {
-		return nil, nil, err
+	if err := r.enter(o, w.demands); err != nil {
+		return err
 	}
-	if err := take(o.Constraints, true); err != nil {
-		return nil, nil, err
-	}
-	if err := checkHashes(o, roots, demands); err != nil {
-		return nil, nil, err
-	}
-	return roots, demands, nil
+	w.roots = append(w.roots, r)
+	return nil
 }
 
 // enter adds what a requirement says to the demands on its project.
-func (r *root) enter(source Source, demands map[string]*demand) error {
+func (r *root) enter(o *Options, demands map[string]*demand) error {
 	if r.constraint && len(r.Requirement.Extras) > 0 {
 		return r.problem("a constraint cannot have extras", "name the extras in the requirement instead")
 	}
-	file, err := r.pinnedFile(source)
+	file, err := r.pinnedFile(o)
 	if err != nil {
 		return err
 	}
 	if file != nil {
-		named := python.NormalizeName(file.Wheel.Name)
+		named := file.Project
 		if r.name != "" && r.name != named {
-			return r.problem(fmt.Sprintf("the wheel is one of %s", named), "")
+			return r.problem(fmt.Sprintf("the %s is one of %s", map[index.Kind]string{index.Wheel: "wheel", index.Sdist: "sdist"}[file.Kind], named), "")
 		}
 		r.name = named
 	}
@@ -140,7 +164,7 @@ func (r *root) enter(source Source, demands map[string]*demand) error {
 		d = &demand{}
 		demands[r.name] = d
 	}
-	d.required = d.required || !r.constraint
+	d.required = d.required || !r.constraint && !r.override
 	if specifiers := r.Requirement.Specifiers; isPin(specifiers) {
 		d.pins = append(d.pins, specifiers)
 	}
@@ -176,13 +200,13 @@ func (r *root) enterHashes(d *demand) error {
 
 // pinnedFile is the file that a requirement names by URL or path; nil when it
 // names none.
-func (r *root) pinnedFile(source Source) (*index.File, error) {
+func (r *root) pinnedFile(o *Options) (*index.File, error) {
 	const build = "build a wheel of it once (pip wheel --no-deps) and give that, or its folder with --find-links"
 	if r.Editable {
 		return nil, r.problem("an editable requirement would have to be built", build)
 	}
 	if r.Path != "" {
-		if !strings.HasSuffix(r.Path, ".whl") {
+		if !strings.HasSuffix(r.Path, ".whl") && !o.Build {
 			return nil, r.problem("it is not a wheel and would have to be built", build)
 		}
 		f, err := index.LocalFile(r.Path)
@@ -201,11 +225,11 @@ func (r *root) pinnedFile(source Source) (*index.File, error) {
 	if vcs, _, ok := strings.Cut(u.Scheme, "+"); ok {
 		return nil, r.problem(fmt.Sprintf("a checkout of a %s repository would have to be built", vcs), build)
 	}
-	f, err := source.Direct(r.Requirement.URL)
+	f, err := o.Source.Direct(r.Requirement.URL)
 	if err != nil {
-		return nil, r.problem(err.Error(), "give the URL of a wheel (.whl)")
+		return nil, r.problem(err.Error(), "give the URL of a wheel (.whl) or of an sdist (.tar.gz)")
 	}
-	if f.Kind != index.Wheel {
+	if f.Kind != index.Wheel && !o.Build {
 		return nil, r.problem("an sdist would have to be built", build)
 	}
 	return &f, nil

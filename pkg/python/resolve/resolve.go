@@ -13,13 +13,17 @@
 // that fits is preferred, final releases before pre-releases. The result does
 // not depend on the order in which servers answer.
 //
-// It builds nothing: a version that has only an sdist cannot be used, and the
-// explanation says so.
+// An sdist stands for a version that has no wheel for the target, where the
+// caller can build ([Options.Build]); it is asked for its metadata only when
+// the search is about to choose it, since that may mean to build it. Elsewhere
+// such a version cannot be used, and the explanation says so.
 package resolve
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
@@ -35,6 +39,14 @@ type Source interface {
 	Fetch(ctx context.Context, w python.File) (index.Blob, error)
 }
 
+// Lister is what a Source can be beside, as *index.Client is: its projects are
+// then judged by their entries, which is much faster, and pages that it held
+// for fresh are asked for again before it is said that there is no answer.
+type Lister interface {
+	Listing(ctx context.Context, name string) (*index.Listing, error)
+	Refresh(ctx context.Context, name string) (asked bool, err error)
+}
+
 // Options are the question. Target, Source and Requirements are needed.
 type Options struct {
 	Target       python.Target
@@ -42,15 +54,25 @@ type Options struct {
 	Requirements []python.FileRequirement
 	// Constraints limit the versions of packages without requiring them.
 	Constraints []python.FileRequirement
+	// Overrides replace whatever anybody requires of the packages that they
+	// name, extras and markers included: what is wanted of a package is then all
+	// of its overrides whose markers hold, and nothing where none does. They
+	// require nothing by themselves. (uv, "override-dependencies")
+	Overrides []python.FileRequirement
 
 	// Installed are the distributions of the base, by normalized name. One that
 	// fits is kept, as pip does, and is then in Resolution.Kept.
 	Installed map[string]Installed
 	// Preferred are versions to take when they fit, by normalized name: those
-	// of an earlier lock.
+	// of an earlier lock. One that was yanked since stays, and so does a
+	// pre-release, unless PreDeny holds for it.
 	Preferred map[string]python.Version
-	// Upgrade and UpgradePackages say for which packages Installed and
-	// Preferred count for nothing.
+	// Earlier are the locks of an earlier resolution. The versions of the one for
+	// the same target are preferred to those of Preferred.
+	Earlier []python.Lock
+	// Upgrade and UpgradePackages say for which packages Installed, Preferred
+	// and Earlier count for nothing. UpgradePackages are names, with a version
+	// specifier ("a", "a==2.0") that then constrains the package.
 	Upgrade         Upgrade
 	UpgradePackages []string
 
@@ -67,15 +89,25 @@ type Options struct {
 	// requirements, also for what these depend on. The hashes of a requirement
 	// are held without it.
 	RequireHashes bool
-	// NoBinary are projects (or ":all:") whose wheels must not be used, except
-	// those in OnlyBinary. Nothing is built here, so such a project cannot be
-	// used at all.
+	// Build says that a wheel can be built from an sdist, so that an sdist may
+	// stand for a version without a wheel that fits.
+	Build bool
+	// NoBinary are projects (or ":all:") whose wheels must not be used, so that
+	// they can be had only with Build; OnlyBinary those whose sdists must not be.
+	// What is said of a project wins over ":all:".
 	NoBinary, OnlyBinary []string
+	// PreferBinary takes an older version that has a wheel before a newer one
+	// that has only an sdist (pip install --prefer-binary).
+	PreferBinary bool
 	// NoDependencies leaves out what the requirements depend on.
 	NoDependencies bool
 
 	Concurrency int // requests at a time; 0 = 24
 	Log         *slog.Logger
+
+	// align are versions to take when nothing else is preferred: those of the
+	// other targets, the most wanted first.
+	align map[string][]python.Version
 }
 
 // Installed is a distribution that is there already.
@@ -113,10 +145,12 @@ const (
 
 // Resolution is the answer.
 type Resolution struct {
-	// Lock are the packages to install, each with its wheel.
+	// Lock are the packages to install, each with its wheel or its sdist.
 	Lock python.Lock
 	// Kept are the installed distributions that fit and stay, without a wheel.
 	Kept []python.Locked
+
+	warnings []string
 }
 
 // defaultConcurrency is enough to hide the latency of an index without being
@@ -125,25 +159,80 @@ const defaultConcurrency = 24
 
 // Resolve answers. The error is an *UnsatisfiableError when no versions go
 // together, a *RequirementError when a requirement cannot be used at all, and
-// otherwise what kept the index from answering.
+// otherwise what kept the index from answering: a *NeededError when that was
+// asked about a package on the way.
 func Resolve(ctx context.Context, o Options) (Resolution, error) {
+	if err := o.complete(); err != nil {
+		return Resolution{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	l := newLibrary(ctx, &o)
+	// The look-ahead must not outlive the call.
+	defer l.wait()
+	defer cancel()
+	r, err := resolve(ctx, o, l)
+	o.report(r)
+	return r, err
+}
+
+// report warns of what was found on the way to the answers, each thing once.
+func (o *Options) report(answers ...Resolution) {
+	told := map[string]bool{}
+	for _, r := range answers {
+		for _, text := range r.warnings {
+			if !told[text] {
+				told[text] = true
+				o.Log.Warn(text)
+			}
+		}
+	}
+}
+
+// complete fills in what is left out, and takes the upgrades apart.
+func (o *Options) complete() error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Concurrency <= 0 {
 		o.Concurrency = defaultConcurrency
 	}
-	roots, demands, err := readDemands(&o)
+	o.Constraints = slices.Clip(o.Constraints)
+	names := make([]string, 0, len(o.UpgradePackages))
+	for _, text := range o.UpgradePackages {
+		q, err := python.ParseRequirement(text)
+		if err != nil || len(q.Extras) > 0 || q.URL != "" || !q.Marker.IsZero() {
+			return &RequirementError{Requirement: text, Problem: "only a name and versions say what to upgrade"}
+		}
+		names = append(names, q.Key())
+		if len(q.Specifiers) > 0 {
+			o.Constraints = append(o.Constraints, python.FileRequirement{Requirement: q, File: "--upgrade-package"})
+		}
+	}
+	o.UpgradePackages = names
+	return nil
+}
+
+// resolve answers for one target out of a library that may serve several.
+func resolve(ctx context.Context, o Options, l *library) (Resolution, error) {
+	w, err := readWishes(&o)
 	if err != nil {
 		return Resolution{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := newProvider(ctx, &o, roots, demands)
-	// The look-ahead must not outlive the call.
-	defer p.loader.wait()
 	defer cancel()
-	if err := p.solve(ctx); err != nil {
-		return Resolution{}, err
+	for try := 1; ; try++ {
+		p := newProvider(ctx, &o, w, l)
+		err := p.solve(ctx)
+		if err == nil {
+			return p.resolution(ctx)
+		}
+		var unsatisfiable *UnsatisfiableError
+		if !errors.As(err, &unsatisfiable) || try == maxTries || !l.refresh(unsatisfiable.projects()) {
+			return Resolution{}, err
+		}
 	}
-	return p.resolution(ctx)
 }
+
+// maxTries bounds how often it is tried to find what was released since the
+// pages were read that are the reason for there being no answer.
+const maxTries = 3

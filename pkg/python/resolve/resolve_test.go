@@ -22,10 +22,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// world fills an index from lines "name version [flags]: requirement, ...".
+// makeWorld fills an index from lines "name version [flags]: requirement, ...".
 // Flags: "yanked", "python=>=3.9", "tag=cp313-...", "sdist", "day=N" (uploaded on
-// the Nth of January 2024), "extra=x", "broken" (METADATA of another version).
-func world(t testing.TB, s *indextest.Server, lines ...string) {
+// the Nth of January 2024), "extra=x", "broken" (METADATA of another version), "dynamic" (an sdist that
+// must be built).
+func makeWorld(t testing.TB, s *indextest.Server, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		head, requires, _ := strings.Cut(line, ": ")
@@ -36,7 +37,7 @@ func world(t testing.TB, s *indextest.Server, lines ...string) {
 				spec.Requires = append(spec.Requires, q)
 			}
 		}
-		sdist := false
+		sdist, dynamic := "", false
 		for _, flag := range words[2:] {
 			key, value, _ := strings.Cut(flag, "=")
 			switch key {
@@ -51,24 +52,45 @@ func world(t testing.TB, s *indextest.Server, lines ...string) {
 			case "extra":
 				spec.Extras = append(spec.Extras, value)
 			case "sdist":
-				sdist = true
+				if sdist = ".tar.gz"; value != "" {
+					sdist = value
+				}
+			case "dynamic":
+				dynamic = true
 			case "broken":
 				spec.Metadata = "Metadata-Version: 2.1\nName: " + words[0] + "\nVersion: 77\n"
 			case "day":
-				day := 0
-				fmt.Sscan(value, &day)
-				spec.UploadTime = time.Date(2024, 1, day, 0, 0, 0, 0, time.UTC)
+				n := 0
+				fmt.Sscan(value, &n)
+				spec.UploadTime = day(n)
 			default:
 				t.Fatalf("flag %q", flag)
 			}
 		}
-		if sdist {
-			s.Add(indextest.File{Project: words[0], Filename: words[0] + "-" + words[1] + ".tar.gz", RequiresPython: spec.RequiresPython, UploadTime: spec.UploadTime})
+		if sdist != "" {
+			// See client: an sdist is its PKG-INFO.
+			text := "Metadata-Version: 2.2\nName: " + words[0] + "\nVersion: " + words[1] + "\n"
+			for _, q := range spec.Requires {
+				text += "Requires-Dist: " + q + "\n"
+			}
+			for _, e := range spec.Extras {
+				text += "Provides-Extra: " + e + "\n"
+			}
+			if dynamic {
+				text += "Dynamic: Requires-Dist\n"
+			}
+			s.Add(indextest.File{
+				Project: words[0], Filename: words[0] + "-" + words[1] + sdist, Content: []byte(text),
+				RequiresPython: spec.RequiresPython, UploadTime: spec.UploadTime, Yanked: spec.Yanked, YankedReason: spec.YankedReason,
+			})
 			continue
 		}
 		s.AddSpec(spec)
 	}
 }
+
+// day is a day of January 2024.
+func day(n int) time.Time { return time.Date(2024, 1, n, 0, 0, 0, 0, time.UTC) }
 
 func version(t testing.TB, s string) python.Version {
 	t.Helper()
@@ -141,14 +163,19 @@ func TestResolve(t *testing.T) {
 		{"needs another Python", []string{"a 1.0 python=>=3.14"}, "a", options{}, "a==1.0 needs Python >=3.14 (this is 3.13)", "choose a base with Python >=3.14"},
 		{"only an sdist", []string{"a 1.0: b", "b 1.0 sdist", "b 0.9"}, "a -c b>=1", options{}, "b==1.0 has only an sdist and no wheel", "; b 0.9 could be used as it is"},
 		{"no wheel for this Python", []string{"a 1.0 tag=cp311-cp311-manylinux_2_17_x86_64", "a 1.0 tag=cp312-cp312-manylinux_2_17_x86_64"}, "a", options{}, "a==1.0 has no wheel for CPython 3.13", "CPython 3.11 and 3.12"},
-		{"no wheel for this platform", []string{"a 1.0 tag=cp313-cp313-musllinux_1_2_x86_64", "a 1.0 tag=cp313-cp313-win_amd64"}, "a", options{}, "a==1.0 has no wheel for linux/amd64 (glibc 2.28)", "wheels for musllinux_1_2_x86_64: choose a base with musl"},
+		{"no wheel for this platform", []string{"a 1.0 tag=cp313-cp313-musllinux_1_2_x86_64", "a 1.0 tag=cp313-cp313-win_amd64"}, "a", options{}, "a==1.0 has no wheel for linux/amd64 (glibc 2.28)", "a 1.0 has wheels for musl 1.2 and newer: choose a base with musl (Alpine)"},
+		{"no wheel for this glibc", []string{"a 1.0 tag=cp313-cp313-manylinux_2_31_x86_64", "a 1.0 tag=cp313-cp313-manylinux_2_34_x86_64", "a 0.9", "a 1.1", "a 1.2"}, "a==1.0", options{}, "a==1.0 has no wheel for linux/amd64 (glibc 2.28)", "a 1.0 has wheels for glibc 2.31 and newer: choose a newer base; a 1.1 could be used as it is"},
+		{"no wheel for this machine", []string{"a 1.0 tag=cp313-cp313-manylinux_2_17_aarch64", "a 1.0 sdist"}, "a", options{}, "a==1.0 has no wheel for linux/amd64 (glibc 2.28)", "a 1.0 has wheels for linux/arm64: choose such a platform, or build one from its sdist once and give its folder with --find-links"},
+		{"no wheel for Linux", []string{"a 1.0 tag=cp313-cp313-win_amd64"}, "a", options{}, "a==1.0 has no wheel", "a 1.0 has wheels only for cp313 on win_amd64"},
+		{"a wheel for another Python that Requires-Python forbids", []string{"a 1.0 tag=cp310-cp310-win_amd64", "a 1.0 tag=cp310-cp310-linux_x86_64", "a 1.0 tag=cp311-cp311-linux_x86_64 python=>=3.11"}, "a", options{}, "a==1.0 has no wheel", "CPython 3.10 and 3.11"},
 		{"unusable metadata", []string{"a 1.0", "a 2.0 broken"}, "a", options{}, "a==1.0", ""},
 		{"unusable metadata, and nothing else", []string{"a 2.0 broken"}, "a", options{}, "a==2.0 has metadata that cannot be used", ""},
 		{"a URL from an index", []string{"a 1.0", "a 2.0: b @ https://example.org/b-1-py3-none-any.whl"}, "a", options{}, "a==1.0", ""},
 
 		{"exclude newer", []string{"a 1.0 day=1", "a 1.1 day=2", "a 1.2"}, "a", options{ExcludeNewer: time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC)}, "a==1.0", ""},
+		{"exclude newer, and nothing older", []string{"a 1.0 day=3"}, "a", options{ExcludeNewer: day(2)}, "a==1.0 was not uploaded before 2024-01-02T00:00:00Z", "a 1.0 was uploaded at 2024-01-03T00:00:00Z: a later --exclude-newer"},
 		{"exclude newer, no times", []string{"a 1.0"}, "a", options{ExcludeNewer: time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC)}, "a==1.0 has no upload time on the index", "--exclude-newer"},
-		{"no binary", []string{"a 1.0"}, "a", options{NoBinary: []string{"A"}}, "--no-binary", ""},
+		{"no binary", []string{"a 1.0"}, "a", options{NoBinary: []string{"A"}}, "--no-binary", "leave a out of --no-binary"},
 		{"no binary but one", []string{"a 1.0"}, "a", options{NoBinary: []string{":all:"}, OnlyBinary: []string{"a"}}, "a==1.0", ""},
 		{"no dependencies", []string{"a 1.0: b"}, "a", options{NoDependencies: true}, "a==1.0", ""},
 		{"preferred", []string{"a 1.0", "a 2.0"}, "a", options{Preferred: map[string]python.Version{"a": version(t, "1.0")}}, "a==1.0", ""},
@@ -172,7 +199,7 @@ func TestResolve(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := indextest.NewServer(t)
-			world(t, s, tt.world...)
+			makeWorld(t, s, tt.world...)
 			o := tt.options
 			o.Target, o.Source = target(t, "3.13", "amd64", "glibc", 28), client(t, s)
 			constraint := false
@@ -214,7 +241,7 @@ func TestResolve(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	s := indextest.NewServer(t)
-	world(t, s, "a 1.0 extra=x: b, c; extra == 'x'", "b 1.0: c", "c 1.0",
+	makeWorld(t, s, "a 1.0 extra=x: b, c; extra == 'x'", "b 1.0: c", "c 1.0",
 		"d 1.0 tag=py3-none-any", "d 1.0 tag=cp313-cp313-manylinux_2_17_x86_64", "d 1.0 tag=cp313-cp313-manylinux_2_28_x86_64",
 		"d 1.0 build=2 tag=cp313-cp313-manylinux_2_28_x86_64", "d 1.0 build=10a tag=cp313-cp313-manylinux_2_28_x86_64",
 		"d 1.0 tag=cp313-cp313-manylinux_2_35_x86_64")
@@ -300,7 +327,7 @@ func TestHashes(t *testing.T) {
 
 func TestFilesInsteadOfTheIndex(t *testing.T) {
 	s := indextest.NewServer(t)
-	world(t, s, "a 9.0", "b 1.0: a", "c 1.0")
+	makeWorld(t, s, "a 9.0", "b 1.0: a", "c 1.0")
 	name, content := indextest.Wheel(indextest.Spec{Name: "a", Version: "2.0", Requires: []string{"c"}, Extras: []string{"x"}})
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, content, 0o644); err != nil {
@@ -377,7 +404,7 @@ And because you require y<2 (requirements.txt:2) and you require b<2 (requiremen
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := indextest.NewServer(t)
-			world(t, s, tt.world...)
+			makeWorld(t, s, tt.world...)
 			o := resolve.Options{Target: target(t, "3.13", "amd64", "glibc", 28), Source: client(t, s)}
 			for i, text := range tt.requires {
 				q := requirement(t, text)
@@ -402,7 +429,7 @@ func TestSameAnswerWhateverTheTiming(t *testing.T) {
 	var first resolve.Resolution
 	for run := range 6 {
 		s := indextest.NewServer(t)
-		world(t, s, diamond(4, 6)...)
+		makeWorld(t, s, diamond(4, 6)...)
 		s.Intercept = func(http.ResponseWriter, *http.Request) bool {
 			time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
 			return false
@@ -488,7 +515,7 @@ func (m *memory) add(t testing.TB, name, v string, requires ...string) {
 		t.Fatal(err)
 	}
 	m.files[name] = append(m.files[name], index.File{
-		Filename: filename, URL: "https://example.org/" + filename, Wheel: wheel, Version: wheel.Version,
+		Project: name, Filename: filename, URL: "https://example.org/" + filename, Wheel: wheel, Version: wheel.Version,
 		Hashes: map[string]string{"sha256": strings.Repeat("0", 64)},
 	})
 	d := python.Metadata{Name: name, Version: wheel.Version}
@@ -515,7 +542,7 @@ func (m *memory) Fetch(context.Context, python.File) (index.Blob, error) {
 func TestAnIndexThatFailsIsAnError(t *testing.T) {
 	s := indextest.NewServer(t)
 	s.User = "someone"
-	world(t, s, "a 1.0")
+	makeWorld(t, s, "a 1.0")
 	_, err := resolve.Resolve(context.Background(), resolve.Options{
 		Target: target(t, "3.13", "amd64", "glibc", 28), Source: client(t, s), Requirements: []python.FileRequirement{requirement(t, "a")},
 	})

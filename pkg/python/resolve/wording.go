@@ -75,7 +75,7 @@ func (r *reporter) fact(d *derivation) string {
 	case depends:
 		t, _ := d.term(c.from)
 		name, plural := r.versions(c.from, t.set)
-		text := name + verb(plural, " depends on ", " depend on ") + c.requirement + r.unmet(d.incompatibility)
+		text := name + verb(plural, " depends on ", " depend on ") + c.requirement + at(c.source) + r.unmet(d.incompatibility)
 		r.note(d, c.from, t.set, text)
 		return text
 	case unusable:
@@ -88,7 +88,7 @@ func (r *reporter) fact(d *derivation) string {
 func (r *reporter) note(d *derivation, q *pkg, versions set, text string) {
 	if !r.told[d.incompatibility] {
 		r.told[d.incompatibility] = true
-		r.premises = append(r.premises, premise{d.cause, versions, Fact{Project: q.name, Text: text}})
+		r.premises = append(r.premises, premise{d.cause, versions, Fact{q.name, text, d.cause.to.name}})
 	}
 }
 
