@@ -56,8 +56,8 @@ type FileRequirement struct {
 	Hashes   []string // "sha256:hex", any of which will do; lower-case
 	// ConfigSettings are passed to the back-end that builds it: "KEY=VALUE".
 	ConfigSettings []string
-	File     string   // where it is written; "" for a command line
-	Line     int
+	File           string // where it is written; "" for a command line
+	Line           int
 }
 
 // ReadFunc returns the content of a requirements file: of the name that was

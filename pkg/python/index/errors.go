@@ -29,6 +29,22 @@ func (e *NotFoundError) Hint() string {
 	return fmt.Sprintf("check the spelling of %q, or name the index that has it", e.Project)
 }
 
+// MissingIndexError says that a project is pinned to an index that is not
+// configured.
+type MissingIndexError struct {
+	Project string
+	Index   string // its name
+}
+
+func (e *MissingIndexError) Error() string {
+	return fmt.Sprintf("project %s may come from the index %q only, and no index has that name", e.Project, e.Index)
+}
+
+// Hint says what can be done.
+func (e *MissingIndexError) Hint() string {
+	return fmt.Sprintf("configure an index named %q ([[tool.uv.index]] in pyproject.toml), or take the pin of %s away", e.Index, e.Project)
+}
+
 // AuthError says that a server refused us (401 or 403).
 type AuthError struct {
 	URL    string // without credentials

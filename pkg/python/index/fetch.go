@@ -31,7 +31,7 @@ type Blob struct {
 	Size int64
 }
 
-// Fetch brings a wheel into the cache, unless it is there, and verifies it
+// Fetch brings a wheel or an sdist into the cache, unless it is there, and verifies it
 // against its size and every hash that is known. A broken download goes on
 // where it stopped. The error is a *HashError when the bytes are others.
 func (c *Client) Fetch(ctx context.Context, w python.File) (Blob, error) {

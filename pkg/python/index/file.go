@@ -30,6 +30,7 @@ const (
 // File is one file of a project as an index lists it.
 type File struct {
 	Kind     Kind
+	Project  string // normalized
 	Filename string
 	Version  python.Version
 	Wheel    python.WheelName // of a wheel: the parts of its file name
@@ -44,9 +45,9 @@ type File struct {
 	YankedReason   string
 	UploadTime     time.Time // PEP 700; zero = the index does not say
 
-	// CoreMetadata tells that the index serves the METADATA of this wheel at
-	// URL+".metadata" (PEP 658, PEP 714), MetadataHashes the hashes it
-	// advertises for it.
+	// CoreMetadata tells that the index serves the METADATA of this wheel, or
+	// the PKG-INFO of this sdist, at URL+".metadata" (PEP 658, PEP 714),
+	// MetadataHashes the hashes it advertises for it.
 	CoreMetadata   bool
 	MetadataHashes map[string]string
 
@@ -89,18 +90,18 @@ func (c *Client) Direct(rawURL string) (File, error) {
 func LocalFile(name string) (File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return File{}, fmt.Errorf("read wheel: %w", err)
+		return File{}, fmt.Errorf("read file: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return File{}, fmt.Errorf("read wheel %s: not a file", name)
+		return File{}, fmt.Errorf("read file %s: not a file", name)
 	}
 	abs, err := filepath.Abs(name)
 	if err != nil {
-		return File{}, fmt.Errorf("read wheel: %w", err)
+		return File{}, fmt.Errorf("read file: %w", err)
 	}
 	f, err := localLink(abs, info.Size()).file("")
 	if err != nil {
-		return File{}, fmt.Errorf("read wheel %s: %w", name, err)
+		return File{}, fmt.Errorf("read file %s: %w", name, err)
 	}
 	f.Index = name
 	return f, nil
@@ -165,36 +166,36 @@ func (l link) file(project string) (File, error) {
 		if project != "" && python.NormalizeName(wheel.Name) != project {
 			return File{}, fmt.Errorf("%s is a wheel of another project", f.Filename)
 		}
-		f.Kind, f.Wheel, f.Version = Wheel, wheel, wheel.Version
+		f.Kind, f.Wheel, f.Version, f.Project = Wheel, wheel, wheel.Version, python.NormalizeName(wheel.Name)
 		return f, nil
 	}
-	version, err := sdistVersion(f.Filename, project)
+	name, version, err := sdistName(f.Filename, project)
 	if err != nil {
 		return File{}, err
 	}
-	f.Kind, f.Version = Sdist, version
+	f.Kind, f.Version, f.Project = Sdist, version, name
 	return f, nil
 }
 
-// sdistVersion finds the version in an sdist's name. Old names are not
+// sdistName finds project and version in an sdist's name. Old names are not
 // normalized, and "a-b-1.0.tar.gz" can be read in two ways: the project decides.
-func sdistVersion(filename, project string) (python.Version, error) {
+func sdistName(filename, project string) (string, python.Version, error) {
 	stem := filename
-	for _, suffix := range []string{".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz"} {
+	for _, suffix := range sdistSuffixes {
 		stem = strings.TrimSuffix(stem, suffix)
 	}
 	if stem == filename {
-		return python.Version{}, errOtherKind
+		return "", python.Version{}, errOtherKind
 	}
-	for i := 0; i < len(stem); i++ {
+	for i := 1; i < len(stem); i++ {
 		if stem[i] != '-' || project != "" && python.NormalizeName(stem[:i]) != project {
 			continue
 		}
 		if v, err := python.ParseVersion(stem[i+1:]); err == nil {
-			return v, nil
+			return python.NormalizeName(stem[:i]), v, nil
 		}
 	}
-	return python.Version{}, fmt.Errorf("%s does not name a version", filename)
+	return "", python.Version{}, fmt.Errorf("%s does not name a version", filename)
 }
 
 // files are the links of a page that are files of the project.
@@ -208,7 +209,7 @@ func (c *Client) files(links []link, project, index string) []File {
 		if l.login != nil {
 			c.http.remember(l.login)
 		}
-		f.Python, f.Index = c.pythons.get(f.RequiresPython), index
+		f.Python, f.Index = c.sets.specifiers(f.RequiresPython), index
 		out = append(out, f)
 	}
 	return out

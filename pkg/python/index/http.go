@@ -16,8 +16,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 const (
@@ -38,13 +36,18 @@ type transport struct {
 	log       *slog.Logger
 	delay     time.Duration // before the second try; doubled each time
 
-	mu     sync.Mutex
-	logins []login
-	asked  map[string]bool // origins that ask was called for
+	mu      sync.Mutex
+	logins  []login
+	indexes []*url.URL      // roots of the indexes, without passwords
+	asked   map[string]bool // places that ask was called for
 }
 
-// login are credentials of an origin, from the URL of an index there.
-type login struct{ origin, path, user, password string }
+// login are credentials of an origin, from the URL of an index there or from
+// Options.Credentials.
+type login struct {
+	origin, path, user, password string
+	answered                     bool // by Options.Credentials
+}
 
 func newTransport(o Options, log *slog.Logger) *transport {
 	t := &transport{
@@ -65,6 +68,9 @@ func newTransport(o Options, log *slog.Logger) *transport {
 			return fmt.Errorf("more than %d redirects", maxRedirects)
 		}
 		t.authorize(r)
+		if r.URL.Scheme == "http" && via[0].URL.Scheme == "https" {
+			r.Header.Del("Authorization") // a netrc entry holds for any scheme
+		}
 		return nil
 	}
 	t.client = &client
@@ -80,7 +86,23 @@ func (t *transport) adopt(i Index) (Index, error) {
 	if !isURL(i.URL) {
 		return Index{}, fmt.Errorf("index URL %s: only http, https and file URLs can be read", redact(u))
 	}
+	if i.User != "" || i.Password != "" {
+		user, password := u.User.Username(), i.Password
+		if i.User != "" {
+			user = i.User
+		}
+		if password == "" {
+			password, _ = u.User.Password()
+		}
+		u.User = url.UserPassword(user, password)
+		i.User, i.Password = "", ""
+	}
 	t.remember(u)
+	root := *u
+	if u.User != nil {
+		root.User = url.User(u.User.Username())
+	}
+	t.indexes = append(t.indexes, &root)
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	i.URL = u.String()
 	if i.Name == "" {
@@ -104,11 +126,7 @@ func (t *transport) remember(u *url.URL) {
 
 // origin is scheme, host and port: what credentials are bound to.
 func origin(u *url.URL) string {
-	host, port := strings.ToLower(u.Hostname()), u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return u.Scheme + "://" + net.JoinHostPort(host, port)
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), portOf(u))
 }
 
 // credentials finds the login for a URL: that of the index of the same origin
@@ -118,7 +136,8 @@ func (t *transport) credentials(u *url.URL) (user, password string, ok bool) {
 	defer t.mu.Unlock()
 	want, best := origin(u), -1
 	for _, l := range t.logins {
-		if n := commonPrefix(l.path, u.Path); l.origin == want && n > best {
+		// What was answered when the others did not do counts more than these.
+		if n := commonPrefix(l.path, u.Path); l.origin == want && (n > best || n == best && l.answered) {
 			user, password, best = l.user, l.password, n
 		}
 	}
@@ -211,7 +230,7 @@ func (t *transport) once(ctx context.Context, u *url.URL, header http.Header) (*
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusUnauthorized && !sent && t.ask != nil {
+	if resp.StatusCode == http.StatusUnauthorized && t.ask != nil && (!sent || isPasswordless(resp.Request)) {
 		found, err := t.askFor(ctx, resp.Request.URL)
 		if err != nil {
 			drain(resp)
@@ -274,28 +293,51 @@ type connectError struct {
 func (e *connectError) Error() string { return e.url + ": " + e.err.Error() }
 func (e *connectError) Unwrap() error { return e.err }
 
-// askFor asks the caller for the credentials of an origin, once.
+// isPasswordless reports whether a request had only a user name: a token, which
+// is enough for some servers, or the name that a keyring has the password of.
+func isPasswordless(r *http.Request) bool {
+	_, password, ok := r.BasicAuth()
+	return ok && password == ""
+}
+
+// askFor asks the caller for the credentials of a place, once.
 func (t *transport) askFor(ctx context.Context, u *url.URL) (bool, error) {
-	where := origin(u)
 	t.mu.Lock()
 	defer t.mu.Unlock() // all who need this password wait for the one question
-	for _, l := range t.logins {
-		if l.origin == where {
+	place, in := t.place(u)
+	l := login{origin: origin(u), path: in, answered: true}
+	for _, known := range t.logins {
+		if known.answered && known.origin == l.origin && known.path == l.path {
 			return true, nil
 		}
 	}
-	if t.asked[where] {
+	if t.asked[place] {
 		return false, nil
 	}
-	user, password, ok, err := t.ask(ctx, where)
+	user, password, ok, err := t.ask(ctx, place)
 	if err != nil {
 		return false, err
 	}
-	t.asked[where] = true
+	t.asked[place] = true
 	if ok {
-		t.logins = append(t.logins, login{origin: where, user: user, password: password})
+		l.user, l.password = user, password
+		t.logins = append(t.logins, l)
 	}
 	return ok, nil
+}
+
+// place is the index that a URL belongs to, as it is asked for: its root, with
+// the user name where the configuration has one; else the origin.
+func (t *transport) place(u *url.URL) (place, in string) {
+	best := 0
+	place = origin(u)
+	for _, root := range t.indexes {
+		n := commonPrefix(strings.TrimSuffix(root.Path, "/")+"/", u.Path)
+		if origin(root) == origin(u) && n > best {
+			place, in, best = root.String(), path.Dir(root.Path), n
+		}
+	}
+	return place, in
 }
 
 // temporary reports whether a request that failed so may succeed later.
@@ -314,7 +356,8 @@ func temporary(err error) bool {
 		return dns.IsTemporary || dns.IsTimeout
 	}
 	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) {
+	var alert tls.AlertError // the server wants a certificate of ours, or another one
+	if errors.As(err, &certificate) || errors.As(err, &alert) {
 		return false
 	}
 	var network net.Error
@@ -330,14 +373,22 @@ func (t *transport) wait(try int, last error) time.Duration {
 	return min(t.delay<<(try-1), maxDelay)
 }
 
-// retryAfter reads the header's form in seconds; the form with a date would
-// need a clock that agrees with the server's.
+// retryAfter reads both forms of the header (RFC 9110, 10.2.3). A date is
+// compared with the server's own clock.
 func retryAfter(resp *http.Response) time.Duration {
-	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
+	text := resp.Header.Get("Retry-After")
+	if n, err := strconv.Atoi(text); err == nil {
+		return time.Duration(min(max(n, 0), 3600)) * time.Second
+	}
+	until, err := http.ParseTime(text)
+	if err != nil {
 		return 0
 	}
-	return time.Duration(min(seconds, 3600)) * time.Second
+	now, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return max(until.Sub(now), 0)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -355,55 +406,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 func drain(resp *http.Response) {
 	io.CopyN(io.Discard, resp.Body, 64<<10)
 	resp.Body.Close()
-}
-
-// pageRecord is what is kept of a page that came with an ETag.
-type pageRecord struct {
-	ETag        string  `json:"etag"`
-	ContentType string  `json:"contentType"`
-	Base        string  `json:"base"`
-	Body        v1.Hash `json:"body"`
-}
-
-// document reads a page. One that came with an ETag is kept, and asked for
-// with If-None-Match the next time; others are always asked for.
-func (c *Client) document(ctx context.Context, u *url.URL) (document, error) {
-	key := "simple-page/" + redact(u) // the query is not part of an index's URL
-	var known pageRecord
-	kept, ok := document{}, false
-	if found, err := c.cache.Record(key, &known); err == nil && found && u.RawQuery == "" {
-		kept, ok = c.keptDocument(known)
-	}
-	header := http.Header{"Accept": {accept}}
-	if ok {
-		header.Set("If-None-Match", known.ETag)
-	}
-	resp, body, err := c.http.read(ctx, u, header, maxPage)
-	if err != nil {
-		return document{}, err
-	}
-	if resp.StatusCode == http.StatusNotModified && ok {
-		return kept, nil
-	}
-	doc := document{base: resp.Request.URL, contentType: resp.Header.Get("Content-Type"), body: body}
-	doc.base.User = nil
-	if etag := resp.Header.Get("ETag"); etag != "" && u.RawQuery == "" {
-		c.keepDocument(ctx, key, etag, doc)
-	}
-	return doc, nil
-}
-
-func (c *Client) keptDocument(r pageRecord) (document, bool) {
-	if r.ETag == "" || !c.cache.Has(r.Body) {
-		return document{}, false
-	}
-	base, err := url.Parse(r.Base)
-	if err != nil {
-		return document{}, false
-	}
-	body, err := readFileLimit(c.cache.File(r.Body), maxPage)
-	if err != nil {
-		return document{}, false
-	}
-	return document{base: base, contentType: r.ContentType, body: body}, true
 }

@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -46,23 +47,64 @@ type Index struct {
 	URL string
 	// Name is what messages call it; empty = the URL without credentials.
 	Name string
+	// User and Password are used in place of those in the URL, each where it is
+	// set.
+	User, Password string
 }
+
+// Strategy is what several indexes that know a name mean.
+type Strategy uint8
+
+const (
+	// FirstIndex takes all versions of a project from the first index that
+	// knows it (uv's "first-index").
+	FirstIndex Strategy = iota
+	// UnsafeBestMatch takes the versions of all indexes together, as pip does
+	// (uv's "unsafe-best-match"): whoever can publish under a name on any of
+	// them can take the place of a private project.
+	UnsafeBestMatch
+)
 
 // Options say where files come from. Cache is needed; of Indexes and FindLinks
 // at least one should be given, or no project is ever found.
 type Options struct {
-	Indexes   []Index          // in order: the first that knows a name wins
-	FindLinks []Index          // searched beside the indexes, whatever these know
-	Pinned    map[string]Index // project name -> the only index it may come from
+	Indexes   []Index // in order: the first that knows a name wins
+	FindLinks []Index // searched beside the indexes, whatever these know
+	// Pinned are the projects that may come from one index only. It need not be
+	// among Indexes, and then nothing else is looked up there. An Index without
+	// a URL is one that is named and not configured: New answers with a
+	// *MissingIndexError.
+	Pinned   map[string]Index
+	Strategy Strategy
+	// Refresh asks for every page, however fresh the kept one is. By default a
+	// page is used again as long as its server says (Cache-Control, Expires),
+	// and for five minutes where the server neither says that nor sends an ETag
+	// or Last-Modified to ask with.
+	Refresh bool
+	Now     func() time.Time // nil = time.Now; only the age of kept pages depends on it
 
 	Cache Cache
 	HTTP  *http.Client // nil = a client of its own with the default transport; brings proxies, own CAs, client certificates
 	Netrc Netrc
-	// Credentials is asked, once for each origin ("https://host"), when a
-	// server answers 401 and nothing above has a password: a keyring command,
-	// or a token service. ok = false means that there is none.
-	Credentials func(ctx context.Context, origin string) (user, password string, ok bool, err error)
+	// Credentials is asked, once for each place, when a server answers 401 and
+	// nothing above has a password: a keyring command, or a token service. The
+	// place is the URL of the index that the request belongs to, with the user
+	// name if it is configured with one ("https://aws@host/simple/"), or else an
+	// origin ("https://host:443"). ok = false means that there is none.
+	Credentials func(ctx context.Context, place string) (user, password string, ok bool, err error)
 	UserAgent   string // empty = "boyabuild"
+
+	// Sdist reads the metadata out of an sdist at a path without running any of
+	// it: static tells that every wheel built from it will say the same (PEP
+	// 643). nil = the metadata of an sdist is known only by building it.
+	Sdist func(path, filename string) (m python.Metadata, static bool, err error)
+	// Build makes a wheel of the sdist f, which lies at sdistPath, and puts it
+	// where it keeps its blobs: a second call costs nothing. It is called only
+	// for what is needed. nil = nothing is built.
+	Build func(ctx context.Context, f python.File, sdistPath string) (wheel Blob, filename string, err error)
+	// BuildKey stands for everything else that a built wheel depends on (the
+	// target, the tools): metadata that was learned by building is kept under it.
+	BuildKey string
 
 	Log      *slog.Logger
 	Progress func(what string, total int64) io.WriteCloser
@@ -79,12 +121,21 @@ type Client struct {
 	log       *slog.Logger
 	progress  func(string, int64) io.WriteCloser
 	http      *transport
+	sdist     func(path, filename string) (python.Metadata, bool, error)
+	build     func(ctx context.Context, f python.File, sdistPath string) (Blob, string, error)
+	buildKey  string
 
-	projects memo[[]File]
-	links    memo[[]link]
-	metadata memo[python.Metadata]
-	wheels   memo[Blob]
-	pythons  specifierCache
+	now      func() time.Time
+	refresh  bool
+	strategy Strategy
+
+	listings  memo[*Listing]
+	refreshed memo[*Listing]
+	links     memo[[]link]
+	metadata  memo[python.Metadata]
+	wheels    memo[Blob]
+	builds    memo[builtWheel]
+	sets      sharedSets
 }
 
 // New checks the options; it asks nothing of any index.
@@ -92,7 +143,11 @@ func New(o Options) (*Client, error) {
 	if o.Cache == nil {
 		return nil, errors.New("open package indexes: no cache given")
 	}
-	c := &Client{cache: o.Cache, log: o.Log, progress: o.Progress, pinned: map[string]Index{}}
+	c := &Client{cache: o.Cache, log: o.Log, progress: o.Progress, pinned: map[string]Index{}, sdist: o.Sdist, build: o.Build, buildKey: o.BuildKey}
+	c.now, c.refresh, c.strategy = o.Now, o.Refresh, o.Strategy
+	if c.now == nil {
+		c.now = time.Now
+	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -120,6 +175,9 @@ func New(o Options) (*Client, error) {
 		c.findLinks = append(c.findLinks, i)
 	}
 	for name, i := range o.Pinned {
+		if i.URL == "" {
+			return nil, &MissingIndexError{Project: name, Index: i.Name}
+		}
 		i, err := c.http.adopt(i)
 		if err != nil {
 			return nil, err
@@ -130,44 +188,76 @@ func New(o Options) (*Client, error) {
 }
 
 // Project lists the files of a project, those of find-links first and then
-// those of the first index that knows it, each in the order of its page. The
-// error is a *NotFoundError when nobody knows the name, an *AuthError when an
-// index wants other credentials: a later index is not asked then, since the
-// name may be a private one.
+// those of the first index that knows it, each in the order of its page. Do not
+// modify them. The error is that of Listing.
 func (c *Client) Project(ctx context.Context, name string) ([]File, error) {
+	l, err := c.Listing(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return l.Files(), nil
+}
+
+// Listing is what Project lists, by version. The error is a *NotFoundError when
+// nobody knows the name, an *AuthError when an index wants other credentials: a
+// later index is not asked then, since the name may be a private one.
+func (c *Client) Listing(ctx context.Context, name string) (*Listing, error) {
 	name = python.NormalizeName(name)
 	if !python.ValidName(name) {
 		return nil, fmt.Errorf("look up project %q: not a valid project name", name)
 	}
-	return c.projects.do(ctx, name, func(ctx context.Context) ([]File, error) { return c.project(ctx, name) })
+	if l, ok := c.refreshed.value(name); ok {
+		return l, nil
+	}
+	return c.listings.do(ctx, name, func(ctx context.Context) (*Listing, error) {
+		return c.lookUp(ctx, name, c.refresh)
+	})
 }
 
-func (c *Client) project(ctx context.Context, name string) ([]File, error) {
-	files, err := c.linked(ctx, name)
+// Refresh asks again for the pages of a project that were used without asking,
+// and reports whether it did: Listing and Project then answer with what is
+// there now. A version that is wanted by name and is not listed may have been
+// released since.
+func (c *Client) Refresh(ctx context.Context, name string) (asked bool, err error) {
+	name = python.NormalizeName(name)
+	if l, ok := c.listings.value(name); !ok || !l.reused {
+		return false, nil
+	}
+	if _, again := c.refreshed.value(name); again {
+		return false, nil
+	}
+	_, err = c.refreshed.do(ctx, name, func(ctx context.Context) (*Listing, error) {
+		return c.lookUp(ctx, name, true)
+	})
+	return true, err
+}
+
+func (c *Client) lookUp(ctx context.Context, name string, refresh bool) (*Listing, error) {
+	var places []place
+	indexes := c.indexes
+	pinned, isPinned := c.pinned[name]
+	if isPinned {
+		indexes = []Index{pinned}
+	} else {
+		linked, err := c.linked(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if places, err = c.placesOf(linked, name); err != nil {
+			return nil, err
+		}
+	}
+	listed, reused, err := c.listed(ctx, indexes, name, refresh)
 	if err != nil {
 		return nil, err
 	}
-	indexes := c.indexes
-	if pinned, ok := c.pinned[name]; ok {
-		indexes, files = []Index{pinned}, nil
-	}
-	for _, i := range indexes {
-		listed, err := c.page(ctx, i, name)
-		var missing *NotFoundError
-		if errors.As(err, &missing) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("look up project %s on %s: %w", name, i.Name, err)
-		}
-		c.log.Debug(fmt.Sprintf("%s lists %d files of %s", i.Name, len(listed), name))
-		return append(files, listed...), nil
-	}
-	if len(files) > 0 {
-		return files, nil
+	if places = append(places, listed...); len(places) > 0 {
+		l := c.listing(name, places)
+		l.reused = reused
+		return l, nil
 	}
 	asked := slices.Clone(indexes)
-	if _, ok := c.pinned[name]; !ok {
+	if !isPinned {
 		asked = append(asked, c.findLinks...)
 	}
 	missing := &NotFoundError{Project: name}
@@ -177,25 +267,60 @@ func (c *Client) project(ctx context.Context, name string) ([]File, error) {
 	return nil, missing
 }
 
+// listed are the pages of the index that counts, or of all.
+func (c *Client) listed(ctx context.Context, indexes []Index, name string, refresh bool) (places []place, reused bool, err error) {
+	for _, i := range indexes {
+		found, kept, err := c.page(ctx, i, name, refresh)
+		var missing *NotFoundError
+		if errors.As(err, &missing) {
+			continue
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("look up project %s on %s: %w", name, i.Name, err)
+		}
+		c.log.Debug(fmt.Sprintf("%s lists %d files of %s", i.Name, found.counts[fileTable], name))
+		places, reused = append(places, place{found, i.Name}), reused || kept
+		if c.strategy == FirstIndex {
+			break
+		}
+	}
+	return places, reused, nil
+}
+
+// placesOf are the files of find-links, by place.
+func (c *Client) placesOf(files []File, project string) ([]place, error) {
+	var out []place
+	for len(files) > 0 {
+		n := 1
+		for n < len(files) && files[n].Index == files[0].Index {
+			n++
+		}
+		p, err := openPage(compactFiles(files[:n], project))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, place{p, files[0].Index})
+		files = files[n:]
+	}
+	return out, nil
+}
+
 // page reads the project page of one index; *NotFoundError when it has none.
-func (c *Client) page(ctx context.Context, i Index, name string) ([]File, error) {
+func (c *Client) page(ctx context.Context, i Index, name string, refresh bool) (p *page, reused bool, err error) {
 	root, err := url.Parse(i.URL)
 	if err != nil {
-		return nil, fmt.Errorf("index URL: %w", redactURLError(err))
+		return nil, false, fmt.Errorf("index URL: %w", redactURLError(err))
 	}
 	if root.Scheme == "file" {
-		return c.localProject(root, i.Name, name)
+		files, err := c.localProject(root, i.Name, name)
+		if err != nil {
+			return nil, false, err
+		}
+		p, err := openPage(compactFiles(files, name))
+		return p, false, err
 	}
 	// PEP 503: "All URLs which respond with an HTML5 page MUST end with a /".
-	doc, err := c.document(ctx, root.JoinPath(name, "/"))
-	if err != nil {
-		return nil, err
-	}
-	links, err := parsePage(doc)
-	if err != nil {
-		return nil, err
-	}
-	return c.files(links, name, i.Name), nil
+	return c.projectPage(ctx, root.JoinPath(name, "/"), name, refresh)
 }
 
 // nopProgress is the progress of a client that reports none.

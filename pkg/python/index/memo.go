@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-
-	"github.com/boyabuild/boyabuild/pkg/python"
 )
 
 // memo runs the function of a key once however many ask for it at the same
@@ -51,6 +49,22 @@ func (m *memo[V]) do(ctx context.Context, key string, run func(context.Context) 
 	}
 }
 
+// value is the result of a key, if there is one by now.
+func (m *memo[V]) value(key string) (v V, ok bool) {
+	m.mu.Lock()
+	c := m.calls[key]
+	m.mu.Unlock()
+	if c == nil {
+		return v, false
+	}
+	select {
+	case <-c.done:
+		return c.value, c.err == nil
+	default:
+		return v, false
+	}
+}
+
 func (m *memo[V]) run(ctx context.Context, key string, c *call[V], run func(context.Context) (V, error)) {
 	c.err = errors.New("the function did not return") // seen by others only if run panics
 	defer func() {
@@ -66,36 +80,4 @@ func (m *memo[V]) run(ctx context.Context, key string, c *call[V], run func(cont
 
 func isCancelled(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// specifierCache parses each text once: a page repeats the same
-// Requires-Python on hundreds of files.
-type specifierCache struct {
-	mu     sync.Mutex
-	parsed map[string]python.Specifiers
-}
-
-// get parses a Requires-Python; what cannot be parsed restricts nothing, as in
-// pip.
-func (s *specifierCache) get(text string) python.Specifiers {
-	if text == "" {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if parsed, ok := s.parsed[text]; ok {
-		return parsed
-	}
-	parsed, err := python.ParseSpecifiers(text)
-	if err != nil {
-		parsed, err = python.ParseSpecifiers(repairSpecifiers(text))
-	}
-	if err != nil {
-		parsed = nil
-	}
-	if s.parsed == nil {
-		s.parsed = map[string]python.Specifiers{}
-	}
-	s.parsed[text] = parsed
-	return parsed
 }

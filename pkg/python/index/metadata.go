@@ -18,22 +18,24 @@ import (
 // about 1 MB.
 const maxMetadata = 16 << 20
 
-// Metadata reads the core metadata of a wheel, by the cheapest way that there
-// is: what the cache or this machine has, the file that the index advertises
-// (PEP 658), the end of the wheel by HTTP ranges, the whole wheel, which is
-// then kept. A ".metadata" that is not advertised is never asked for: servers
-// answer 404 for it, or worse.
+// Metadata reads the core metadata of a wheel or an sdist.
 //
-// The error is an *InvalidWheelError when the metadata is there but wrong, so
-// that another version may be tried, and anything else when it could not be
-// had.
+// Of a wheel by the cheapest way that there is: what the cache or this machine
+// has, the file that the index advertises (PEP 658), the end of the wheel by
+// HTTP ranges, the whole wheel, which is then kept. A ".metadata" that is not
+// advertised is never asked for: servers answer 404 for it, or worse. Metadata
+// that came by ranges is as trustworthy as the connection: the hash of the
+// wheel is verified when Fetch gets all of it.
 //
-// Metadata that came by ranges is as trustworthy as the connection: the hash of
-// the wheel is verified when Fetch gets all of it.
+// Of an sdist it is what its PKG-INFO says, if that is static (PEP 643): as the
+// index advertises it, or read from the sdist by Options.Sdist; else that of
+// the wheel that Options.Build makes of it.
+//
+// The error is an *InvalidWheelError when the metadata is there but wrong, an
+// *UnbuiltError when only building would tell it and there is no Options.Build:
+// another version may be tried then. It is anything else when the metadata
+// could not be had.
 func (c *Client) Metadata(ctx context.Context, f File) (python.Metadata, error) {
-	if f.Kind != Wheel {
-		return python.Metadata{}, fmt.Errorf("read metadata of %s: it is not a wheel", f.Filename)
-	}
 	key := f.URL
 	if h, ok := sha256Of(f.Hashes); ok {
 		key = h.String()
@@ -57,25 +59,49 @@ type metadataRecord struct {
 }
 
 func (c *Client) metadataText(ctx context.Context, f File) ([]byte, error) {
-	h, hashed := sha256Of(f.Hashes)
-	key := "wheel-metadata/" + h.String()
-	if hashed {
-		var known metadataRecord
-		if ok, err := c.cache.Record(key, &known); err == nil && ok && known.Headers != "" {
-			return []byte(known.Headers), nil
-		}
+	if f.Kind == Sdist {
+		return c.sdistText(ctx, f)
+	}
+	key := recordKey("wheel-metadata", f)
+	if text := c.recorded(key); text != nil {
+		return text, nil
 	}
 	text, err := c.readMetadata(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	text = headers(text)
-	if hashed {
-		if err := c.cache.SetRecord(key, metadataRecord{string(text)}); err != nil {
-			c.log.Debug(fmt.Sprintf("keep metadata of %s: %v", f.Filename, err))
-		}
+	return c.record(key, headers(text)), nil
+}
+
+// recordKey is the key of what is known of a file; "" for a file without a
+// hash, of which nothing is kept.
+func recordKey(kind string, f File) string {
+	h, ok := sha256Of(f.Hashes)
+	if !ok {
+		return ""
 	}
-	return text, nil
+	return kind + "/" + h.String()
+}
+
+func (c *Client) recorded(key string) []byte {
+	var known metadataRecord
+	if key == "" {
+		return nil
+	}
+	if ok, err := c.cache.Record(key, &known); err != nil || !ok || known.Headers == "" {
+		return nil
+	}
+	return []byte(known.Headers)
+}
+
+func (c *Client) record(key string, text []byte) []byte {
+	if key == "" {
+		return text
+	}
+	if err := c.cache.SetRecord(key, metadataRecord{string(text)}); err != nil {
+		c.log.Debug(fmt.Sprintf("keep %s: %v", key, err))
+	}
+	return text
 }
 
 // readMetadata is the ladder.
@@ -152,7 +178,7 @@ func zipMetadata(z *zip.Reader, f File) ([]byte, error) {
 		}
 		// Old wheels escape the name in other ways than the file name does.
 		name, _, _ := strings.Cut(dir, "-")
-		if python.NormalizeName(name) != python.NormalizeName(f.Wheel.Name) {
+		if python.NormalizeName(name) != f.Project {
 			continue
 		}
 		if found != nil {
@@ -194,7 +220,7 @@ func headers(text []byte) []byte {
 	return text
 }
 
-// parseMetadata parses and checks that it is about the wheel it came from.
+// parseMetadata parses and checks that it is about the file it came from.
 func parseMetadata(f File, text []byte) (python.Metadata, error) {
 	m, err := python.ParseMetadata(text)
 	if err != nil || len(m.Problems) > 0 {
@@ -203,7 +229,7 @@ func parseMetadata(f File, text []byte) (python.Metadata, error) {
 	if err != nil {
 		return python.Metadata{}, &InvalidWheelError{f.Filename, err}
 	}
-	if python.NormalizeName(m.Name) != python.NormalizeName(f.Wheel.Name) {
+	if python.NormalizeName(m.Name) != f.Project {
 		return python.Metadata{}, &InvalidWheelError{f.Filename, fmt.Errorf("its METADATA is that of %s", m.Name)}
 	}
 	if m.Version.Compare(f.Version) != 0 {

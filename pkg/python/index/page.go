@@ -2,14 +2,12 @@ package index
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/url"
 	"strings"
-	"time"
 
 	"golang.org/x/net/html"
 )
@@ -35,77 +33,29 @@ type document struct {
 
 // parsePage reads a project page or a page of links.
 func parsePage(d document) ([]link, error) {
+	isJSON, err := d.isJSON()
+	if err != nil {
+		return nil, err
+	}
+	if isJSON {
+		return parseJSON(d.body, d.base)
+	}
+	return parseHTML(d.body, d.base)
+}
+
+// isJSON tells the two kinds of pages apart; what is neither is an error.
+func (d document) isJSON() (bool, error) {
 	mediaType, _, err := mime.ParseMediaType(d.contentType)
 	if err != nil {
 		mediaType = d.contentType
 	}
 	switch mediaType {
 	case simpleJSON, "application/vnd.pypi.simple.latest+json", "application/json":
-		return parseJSON(d.body, d.base)
+		return true, nil
 	case simpleHTML, "application/vnd.pypi.simple.latest+html", "text/html", "application/xhtml+xml":
-		return parseHTML(d.body, d.base)
+		return false, nil
 	}
-	return nil, fmt.Errorf("%s is of type %q, which is no page of a package index", redact(d.base), mediaType)
-}
-
-type jsonPage struct {
-	Meta struct {
-		APIVersion string `json:"api-version"`
-	} `json:"meta"`
-	Files []jsonFile `json:"files"`
-}
-
-type jsonFile struct {
-	Filename         string            `json:"filename"`
-	URL              string            `json:"url"`
-	Hashes           map[string]string `json:"hashes"`
-	RequiresPython   string            `json:"requires-python"`
-	Size             int64             `json:"size"`
-	UploadTime       string            `json:"upload-time"`
-	Yanked           boolOrString      `json:"yanked"`
-	CoreMetadata     boolOrHashes      `json:"core-metadata"`
-	DistInfoMetadata boolOrHashes      `json:"dist-info-metadata"` // the name of PEP 658, before PEP 714
-}
-
-// parseJSON reads the JSON of PEP 691 and PEP 700.
-func parseJSON(body []byte, base *url.URL) ([]link, error) {
-	var page jsonPage
-	if err := json.Unmarshal(body, &page); err != nil {
-		return nil, fmt.Errorf("read page %s: %w", redact(base), err)
-	}
-	if err := checkAPIVersion(page.Meta.APIVersion); err != nil {
-		return nil, fmt.Errorf("read page %s: %w", redact(base), err)
-	}
-	out := make([]link, 0, len(page.Files))
-	for _, f := range page.Files {
-		u, ok := resolve(base, f.URL)
-		if !ok {
-			continue // cannot be fetched; another file may do
-		}
-		l := newLink(u)
-		l.Filename = f.Filename
-		for algorithm, value := range f.Hashes {
-			if newHash(algorithm) != nil && isHex(value) {
-				if l.Hashes == nil {
-					l.Hashes = map[string]string{}
-				}
-				l.Hashes[algorithm] = strings.ToLower(value)
-			}
-		}
-		l.RequiresPython, l.Size = f.RequiresPython, max(f.Size, 0)
-		l.Yanked, l.YankedReason = f.Yanked.set, f.Yanked.text
-		if f.UploadTime != "" {
-			// PEP 700 fixes the format; what does not parse counts as not said.
-			l.UploadTime, _ = time.Parse(time.RFC3339, f.UploadTime)
-		}
-		// PEP 714: the new key wins when both are there.
-		l.CoreMetadata, l.MetadataHashes = f.CoreMetadata.set, f.CoreMetadata.hashes
-		if !f.CoreMetadata.present {
-			l.CoreMetadata, l.MetadataHashes = f.DistInfoMetadata.set, f.DistInfoMetadata.hashes
-		}
-		out = append(out, l)
-	}
-	return out, nil
+	return false, fmt.Errorf("%s is of type %q, which is no page of a package index", redact(d.base), mediaType)
 }
 
 // checkAPIVersion refuses another major version than 1 (PEP 629).
@@ -114,42 +64,6 @@ func checkAPIVersion(v string) error {
 		return nil
 	}
 	return fmt.Errorf("the index speaks version %q of the Simple API; only version 1 is known", v)
-}
-
-// boolOrString is the value of "yanked": a reason, or whether.
-type boolOrString struct {
-	set  bool
-	text string
-}
-
-func (b *boolOrString) UnmarshalJSON(data []byte) error {
-	switch string(data) {
-	case "null", "false":
-		return nil
-	case "true":
-		b.set = true
-		return nil
-	}
-	b.set = true
-	return json.Unmarshal(data, &b.text)
-}
-
-// boolOrHashes is the value of "core-metadata": hashes, or whether.
-type boolOrHashes struct {
-	present, set bool
-	hashes       map[string]string
-}
-
-func (b *boolOrHashes) UnmarshalJSON(data []byte) error {
-	switch string(data) {
-	case "null":
-		return nil
-	case "true", "false":
-		b.present, b.set = true, data[0] == 't'
-		return nil
-	}
-	b.present, b.set = true, true
-	return json.Unmarshal(data, &b.hashes)
 }
 
 // parseHTML reads the HTML of PEP 503 with the attributes of PEP 592, 658 and

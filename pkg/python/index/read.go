@@ -1,8 +1,6 @@
 package index
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -27,16 +25,4 @@ func readFileLimit(name string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return readLimit(f, limit)
-}
-
-// keepDocument puts a page into the cache. That it could not be kept costs
-// time, not the result.
-func (c *Client) keepDocument(ctx context.Context, key, etag string, d document) {
-	h, _, err := c.cache.Put(ctx, bytes.NewReader(d.body), nil)
-	if err == nil {
-		err = c.cache.SetRecord(key, pageRecord{ETag: etag, ContentType: d.contentType, Base: d.base.String(), Body: h})
-	}
-	if err != nil {
-		c.log.Debug(fmt.Sprintf("keep page %s: %v", redact(d.base), err))
-	}
 }
