@@ -6,7 +6,15 @@
 . "$(dirname "$0")/setup.sh"
 need python3
 
-requirements=(flask==3.1.3 "pynamodb==6.1.0" "pyyaml" "charset-normalizer")
+pure=(flask==3.1.3 "pynamodb==6.1.0" boto3 django uvicorn)
+compiled=(numpy pandas cryptography psycopg2-binary pillow lxml grpcio pyyaml charset-normalizer)
+requirements=("${pure[@]}" "${compiled[@]}")
+# The base whose Python is this machine's, so that pip compiles, too.
+case $(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') in
+  3.11) suite=bookworm ;;
+  3.13) suite=trixie ;;
+  *) skip "this machine's Python is that of no Debian base" ;;
+esac
 
 step "boyabuild: ${requirements[*]}"
 mkdir "$work/app"
@@ -15,22 +23,20 @@ mkdir "$work/app"
   echo "RUN pip install ${requirements[*]}"
 } >"$work/app/Dockerfile"
 # Without the cache it resolves, and says for what.
-expect 0 "$boyabuild" build -t pip:1.0 --no-cache --build-context 'base=debian://trixie?packages=python3' --platform linux/amd64 \
+expect 0 "$boyabuild" build -t pip:1.0 --no-cache --build-context "base=debian://$suite?packages=python3" --platform linux/amd64 \
   -o "type=oci,dest=$work/oci,tar=false" "$work/app"
-python=$(sed -n 's/.* for CPython \([0-9]*\.[0-9]*\)\..*/\1/p' "$work/stderr")
-glibc=$(sed -n 's/.*(glibc 2\.\([0-9]*\)).*/\1/p' "$work/stderr")
-[ -n "$python" ] && [ -n "$glibc" ] || die "build does not say for which Python and C library it resolves"
+python=$(sed -n 's/.* for CPython \([0-9]*\.[0-9]*\)\..*/\1/p' "$work/stderr" | head -n 1)
+[ -n "$python" ] || die "build does not say for which Python it resolves"
 mkdir "$work/boyabuild-tree"
 layer=$(json "$work/oci/blobs/sha256/$(layout_digest "$work/oci" | cut -d: -f2)" 'd["layers"][-1]["digest"][7:]')
 tar -xzf "$work/oci/blobs/sha256/$layer" -C "$work/boyabuild-tree" --no-same-owner
 
-step "pip: the same for Python $python and glibc 2.$glibc"
-platforms=(--platform linux_x86_64 --platform manylinux1_x86_64 --platform manylinux2010_x86_64 --platform manylinux2014_x86_64)
-for minor in $(seq 5 "$glibc"); do platforms+=(--platform "manylinux_2_${minor}_x86_64"); done
-abis=()
-for abi in "cp${python/./}" abi3 none; do abis+=(--abi "$abi"); done
-python3 -m pip install -q --no-compile --target "$work/pip-tree" --only-binary=:all: --implementation cp \
-  --python-version "$python" "${platforms[@]}" "${abis[@]}" "${requirements[@]}" >"$work/pip.log" 2>&1 || die "pip cannot install"
+step "pip: the same for Python $python"
+# The same versions: what pip finds for this machine's C library may be newer.
+"$boyabuild" lock --format requirements --base "debian://$suite?packages=python3" --platform linux/amd64 - \
+  <<<"$(printf '%s\n' "${requirements[@]}")" >"$work/pins" 2>"$work/lock.log" || die "boyabuild lock"
+python3 -m pip install -q --disable-pip-version-check --target "$work/pip-tree" --only-binary=:all: "${requirements[@]}" -c "$work/pins" >"$work/pip.log" 2>&1 ||
+  die "pip cannot install"
 
 python3 - "$work/pip-tree" "$work/boyabuild-tree" "$work/boyabuild-tree/usr/local/lib/python$python/dist-packages" <<'PYTHON'
 import base64, csv, hashlib, os, re, stat, sys
@@ -48,10 +54,12 @@ def files(top, skip=None):
             path = os.path.join(folder, name)
             relative = os.path.relpath(path, top)
             assert stat.S_ISREG(os.lstat(path).st_mode), path
-            if skip and relative.startswith(skip) or relative.endswith(".pyc"):
+            if skip and relative.startswith(skip):
                 continue
             with open(path, "rb") as f:
                 found[relative] = f.read(), bool(os.stat(path).st_mode & 0o111)
+            if relative.endswith(".pyc"):  # it names the place that it was compiled for
+                found[relative] = b"", found[relative][1]
     return found
 
 
@@ -71,7 +79,7 @@ def records(name, data):
     """RECORD in any order; scripts are elsewhere, and have another first line."""
     if not name.endswith(".dist-info/RECORD"):
         return data
-    rows = [row for row in csv.reader(data.decode().splitlines()) if not row[0].endswith(".pyc")]
+    rows = list(csv.reader(data.decode().splitlines()))
     return sorted([os.path.basename(row[0])] if re.search(r"^(\.\./)+.*bin/", row[0]) else row for row in rows)
 
 

@@ -27,6 +27,7 @@ type buildFlags struct {
 	labels        []string
 	annotations   []string
 	noCache, pull bool
+	noCompile     bool
 	excludeNewer  string
 	compression   string
 	index         indexFlags
@@ -45,6 +46,7 @@ func (f *buildFlags) register(cmd *cobra.Command) {
 	s.StringArrayVar(&f.annotations, "annotation", nil, "`NAME=VALUE` annotation of the manifest")
 	s.BoolVar(&f.noCache, "no-cache", false, "resolve dependencies again and make every layer anew")
 	s.BoolVar(&f.pull, "pull", false, "ask again for newer bases")
+	s.BoolVar(&f.noCompile, "no-compile", false, "leave out bytecode: the image is smaller, and the app starts more slowly")
 	s.StringVar(&f.excludeNewer, "exclude-newer", "", "ignore package files uploaded after `TIME` (2024-05-01 or RFC 3339)")
 	s.StringVar(&f.compression, "compression", "gzip", "compression of layers: gzip or zstd")
 	s.StringVar(&f.iidfile, "iidfile", "", "write the image's digest to `FILE`")
@@ -148,18 +150,23 @@ func (s *session) build(ctx context.Context, f *buildFlags) (*build.Result, erro
 	if err != nil {
 		return nil, err
 	}
-	if plan.Project != nil {
-		s.ui.log.Info(plan.Project.String())
-	}
-	for _, w := range plan.Warnings {
-		s.ui.log.Warn(w.String())
-	}
+	s.tellPlan(plan)
 	r, err := b.Build(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
 	s.ui.log.Info(fmt.Sprintf("built %s in %.1f s", r.Descriptor.Digest, time.Since(started).Seconds()))
 	return r, s.writeFiles(f, r)
+}
+
+// tellPlan says what was decided and what is doubtful.
+func (s *session) tellPlan(plan *build.Plan) {
+	if plan.Project != nil {
+		s.ui.log.Info(plan.Project.String())
+	}
+	for _, w := range plan.Warnings {
+		s.ui.log.Warn(w.String())
+	}
 }
 
 // writeFiles writes --iidfile and --metadata-file.
@@ -189,7 +196,7 @@ func (s *session) writeFiles(f *buildFlags, r *build.Result) error {
 func (s *session) buildOptions(f *buildFlags) (*build.Options, error) {
 	o := &build.Options{
 		Context: s.context, Dockerfile: f.dockerfile, Base: s.config.Base, Target: f.target,
-		NoCache: f.noCache, Pull: f.pull, Bases: map[string]string{},
+		NoCache: f.noCache, Pull: f.pull, NoCompile: f.noCompile, Bases: map[string]string{},
 	}
 	if o.Dockerfile == "" && s.config.Dockerfile != "" {
 		o.Dockerfile = filepath.Join(s.context, s.config.Dockerfile)

@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/boyabuild/boyabuild/pkg/debian"
 )
 
 // configFile is the name looked for beside the build context.
@@ -100,7 +104,41 @@ func loadConfig(named, context string) (*config, error) {
 		return nil, err
 	}
 	c.path = p
+	dir, err := filepath.Abs(filepath.Dir(p))
+	if err != nil {
+		return nil, err
+	}
+	c.Base = absoluteSource(c.Base, dir)
+	for name, source := range c.Bases {
+		c.Bases[name] = absoluteSource(source, dir)
+	}
 	return c, nil
+}
+
+// absoluteSource takes a relative path in a base's source from dir: paths in
+// the configuration are relative to it, wherever the command is run.
+func absoluteSource(source, dir string) string {
+	if source == "." || strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../") {
+		return filepath.Join(dir, source)
+	}
+	for _, scheme := range []string{"oci-layout://", "docker-archive://"} {
+		if p, ok := strings.CutPrefix(source, scheme); ok && p != "" && !filepath.IsAbs(p) {
+			return scheme + filepath.Join(dir, p)
+		}
+	}
+	suite, query, ok := strings.Cut(source, "?")
+	if !ok || !strings.HasPrefix(suite, debian.Scheme) {
+		return source
+	}
+	parameters := strings.Split(query, "&")
+	for i, parameter := range parameters {
+		value, ok := strings.CutPrefix(parameter, "signed-by=")
+		if p, err := url.PathUnescape(value); ok && err == nil && p != "" && !filepath.IsAbs(p) {
+			// A space is not written as "+", which stands for itself here.
+			parameters[i] = "signed-by=" + strings.ReplaceAll(url.QueryEscape(filepath.Join(dir, p)), "+", "%20")
+		}
+	}
+	return suite + "?" + strings.Join(parameters, "&")
 }
 
 // reasonOf says what went wrong with a file without naming it again.
@@ -214,7 +252,7 @@ func checkKeys(file string, n *yaml.Node, t reflect.Type, at string) error {
 		key := n.Content[i]
 		fieldType, ok := fields[key.Value]
 		if !ok {
-			return &configError{file: file, line: key.Line, reason: fmt.Sprintf("unknown key %q", join(at, key.Value)), advice: suggest(key.Value, known, "known keys: ")}
+			return &configError{file: file, line: key.Line, reason: fmt.Sprintf("unknown key %q", join(at, key.Value)), advice: didYouMean(key.Value, known, "known keys: ")}
 		}
 		if seen[key.Value] {
 			return &configError{file: file, line: key.Line, reason: fmt.Sprintf("key %q comes twice", join(at, key.Value))}
@@ -232,25 +270,4 @@ func join(at, key string) string {
 		return key
 	}
 	return at + "." + key
-}
-
-// editDistance is the number of insertions, deletions and replacements between
-// two words (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

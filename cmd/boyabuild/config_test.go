@@ -10,7 +10,54 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/boyabuild/boyabuild/pkg/debian"
 )
+
+func TestConfigPathsAreRelativeToIt(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "deploy", "b.yaml")
+	if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := `base: ../root
+bases:
+  folder: ./base
+  layout: oci-layout://images/base:1.0
+  absolute: oci-layout:///images/base
+  archive: docker-archive://base.tar
+  registry: example.com/team/base:1.0
+  scratch: scratch
+  plain: debian://trixie?packages=python3
+  signed: debian://trixie?packages=libstdc++6&signed-by=keys/a+b%26c.gpg&arch=amd64
+  elsewhere: debian://trixie?signed-by=/etc/k.gpg
+`
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(file, "elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"folder":    dir + "/deploy/base",
+		"layout":    "oci-layout://" + dir + "/deploy/images/base:1.0",
+		"absolute":  "oci-layout:///images/base",
+		"archive":   "docker-archive://" + dir + "/deploy/base.tar",
+		"registry":  "example.com/team/base:1.0",
+		"scratch":   "scratch",
+		"plain":     "debian://trixie?packages=python3",
+		"elsewhere": "debian://trixie?signed-by=/etc/k.gpg",
+	}
+	spec, err := debian.ParseSpec(c.Bases["signed"])
+	if err != nil || spec.SignedBy != dir+"/deploy/keys/a+b&c.gpg" || spec.Arch != "amd64" {
+		t.Errorf("%+v, %v", spec, err)
+	}
+	want["signed"] = c.Bases["signed"]
+	if diff := cmp.Diff(want, c.Bases); diff != "" || c.Base != dir+"/root" {
+		t.Errorf("base %s (-want +got):\n%s", c.Base, diff)
+	}
+}
 
 func TestParseConfig(t *testing.T) {
 	tests := map[string]struct {
@@ -167,15 +214,4 @@ func FuzzParseConfig(f *testing.F) {
 			t.Fatalf("%v, %T %v", c, err, err)
 		}
 	})
-}
-
-func TestEditDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}} {
-		if got := editDistance(test.a, test.b); got != test.want {
-			t.Errorf("%q, %q: %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
 }

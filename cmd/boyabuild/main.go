@@ -30,6 +30,7 @@ const (
 
 // env is what the program takes from the machine.
 type env struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	environ        func() []string
@@ -38,7 +39,7 @@ type env struct {
 
 func main() {
 	sandbox.Main() // never returns in a re-executed stage of the sandbox
-	os.Exit(run(os.Args[1:], &env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ, host: os.DirFS("/")}))
+	os.Exit(run(os.Args[1:], &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ, host: os.DirFS("/")}))
 }
 
 // run executes one command line and returns the exit status.
@@ -156,7 +157,7 @@ file is wrong, 3 deployed but not healthy or rolled back, 130 interrupted.`,
 	f.StringVar(&g.progress, "progress", "auto", "how to show progress: auto, tty, plain, json, none")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "show nothing but errors (--progress none)")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "show why each step ran or was re-used")
-	root.AddCommand(buildCommand(e, &g), pushCommand(e, &g), deployCommand(e, &g), upCommand(e, &g), localCommand(e, &g))
+	root.AddCommand(buildCommand(e, &g), pushCommand(e, &g), lockCommand(e, &g), planCommand(e, &g), deployCommand(e, &g), upCommand(e, &g), localCommand(e, &g), cacheCommand(e, &g))
 	return root
 }
 

@@ -21,7 +21,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -307,7 +306,7 @@ func marked(work string) map[int]string {
 
 func killMarked(work string) {
 	for pid := range marked(work) {
-		_ = syscall.Kill(pid, syscall.SIGTERM)
+		endProcess(pid, false)
 	}
 	for range 50 {
 		if len(marked(work)) == 0 {
@@ -316,7 +315,7 @@ func killMarked(work string) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	for pid := range marked(work) {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+		endProcess(pid, true)
 	}
 }
 

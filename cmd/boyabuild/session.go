@@ -76,7 +76,16 @@ func bareSession(cmd *cobra.Command, e *env, g *globals) (*session, error) {
 	return s, err
 }
 
-func (s *session) close() { s.ui.close() }
+// lookup returns a variable of the environment; an empty one is not set.
+func (e *env) lookup(name string) (string, bool) {
+	v := e.getenv(name)
+	return v, v != ""
+}
+
+func (s *session) close() {
+	s.ui.close()
+	_ = s.store.Close() // what cannot be removed now, the next command removes
+}
 
 // cacheDir is where images, layers and packages are kept.
 func (e *env) cacheDir() (string, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/buildkit/util/suggest"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -85,11 +86,11 @@ func helpOrUnknown(root *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return &usageError{text: fmt.Sprintf("there is no command %q", args[0]), hint: suggest(args[0], names, "commands: ")}
+	return &usageError{text: fmt.Sprintf("there is no command %q", args[0]), hint: didYouMean(args[0], names, "commands: ")}
 }
 
-// suggest names the known word nearest to what was written, or all of them.
-func suggest(got string, known []string, all string) string {
+// didYouMean names the known word nearest to what was written, or all of them.
+func didYouMean(got string, known []string, all string) string {
 	if near := nearest(got, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
@@ -98,11 +99,6 @@ func suggest(got string, known []string, all string) string {
 
 // nearest is the known word that was most likely meant, "" if none is near.
 func nearest(got string, known []string) string {
-	best, distance := "", len(got)/2+2
-	for _, k := range known {
-		if d := editDistance(got, k); d < distance {
-			best, distance = k, d
-		}
-	}
-	return best
+	near, _ := suggest.Search(got, known, true)
+	return near
 }

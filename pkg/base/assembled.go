@@ -69,14 +69,27 @@ func (r *resolver) assembled(text string) error {
 // lock returns the packages that a spec stands for, and whether the mirror was
 // asked for them now.
 func (r *resolver) lock(spec debian.Spec) (lock debian.Lock, fresh bool, err error) {
-	key, err := keyOf("base/debian/1", spec, r.Debian.Mirror, r.Debian.Keyring.Digest())
+	// What is in a keyring counts, and not where it lies.
+	keyring := r.Debian.Keyring
+	if spec.SignedBy != "" {
+		if keyring, err = spec.ReadKeyring(); err != nil {
+			return lock, false, err
+		}
+	}
+	input := spec
+	input.SignedBy = ""
+	key, err := keyOf("base/debian/2", input, r.Debian.Mirror, spec.SignedBy != "", keyring.Digest())
 	if err != nil {
 		return lock, false, err
 	}
 	if ok, err := r.Store.Record(key, &lock); err != nil || (ok && !r.Pull && lock.Rules == debian.Rules) {
 		return lock, false, err
 	}
-	if lock, err = debian.Resolve(r.ctx, spec, r.Debian); err != nil {
+	err = r.withScratch(func(o debian.Options) error {
+		lock, err = debian.Resolve(r.ctx, spec, o)
+		return err
+	})
+	if err != nil {
 		return lock, false, err
 	}
 	return lock, true, r.Store.SetRecord(key, lock)
@@ -94,18 +107,23 @@ func (r *resolver) parts(spec debian.Spec, lock debian.Lock) (parts []part, err 
 	} else if ok && !slices.ContainsFunc(parts, func(p part) bool { return !r.Store.Has(p.Layer.Digest) }) {
 		return parts, nil
 	}
-	scratch, err := r.Store.TempDir("base-")
+	err = r.withScratch(func(o debian.Options) error {
+		parts, err = r.assemble(spec, lock, o)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	o := r.Debian
-	o.Scratch = scratch
+	return parts, r.Store.SetRecord(key, parts)
+}
+
+// assemble makes the layers of a lock.
+func (r *resolver) assemble(spec debian.Spec, lock debian.Lock, o debian.Options) (parts []part, err error) {
 	root, err := debian.Assemble(r.ctx, spec, lock, o)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(scratch))
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, root.Close(), os.RemoveAll(scratch)) }()
-	parts = nil
+	defer func() { err = errors.Join(err, root.Close()) }()
 	for _, tree := range []struct {
 		tree layers.Tree
 		os   bool
@@ -119,7 +137,17 @@ func (r *resolver) parts(spec debian.Spec, lock debian.Lock) (parts []part, err 
 		}
 		parts = append(parts, part{d, says(lock, tree.os)})
 	}
-	return parts, r.Store.SetRecord(key, parts)
+	return parts, nil
+}
+
+// withScratch calls work with a directory of the store for what is in progress.
+func (r *resolver) withScratch(work func(debian.Options) error) (err error) {
+	o := r.Debian
+	if o.Scratch, err = r.Store.TempDir("base-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(o.Scratch)) }()
+	return work(o)
 }
 
 // says names the packages of a layer.

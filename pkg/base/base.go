@@ -78,18 +78,8 @@ func (o Options) log() *slog.Logger {
 }
 
 func (o Options) progress(what string, total int64) io.WriteCloser {
-	if o.Progress != nil {
-		if bar := o.Progress(what, total); bar != nil {
-			return bar
-		}
-	}
-	return noBar{}
+	return debian.OpenBar(o.Progress, what, total)
 }
-
-type noBar struct{}
-
-func (noBar) Write(p []byte) (int, error) { return len(p), nil }
-func (noBar) Close() error                { return nil }
 
 // Base is an image that a build starts from.
 type Base struct {

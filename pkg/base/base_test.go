@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log"
 	"log/slog"
 	"net/http"
@@ -433,6 +434,31 @@ func mirror(t *testing.T) (*debiantest.Server, base.Options) {
 
 const trixie = "debian://trixie?packages=python3"
 
+func TestDebianKeyringCountsByItsContent(t *testing.T) {
+	s, o := mirror(t)
+	o.Debian.Keyring = nil
+	file, other := s.KeyringFile(), s.KeyringFile()
+	resolve(t, trixie+"&signed-by="+file, amd64, o)
+	s.Requests()
+	resolve(t, trixie+"&signed-by="+other, amd64, o)
+	if asked := s.Requests(); len(asked) > 0 {
+		t.Errorf("the same keys in another place: the mirror was asked for %v", asked)
+	}
+	if err := os.WriteFile(file, debian.ArchiveKeyring()[0], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var unsigned *debian.SignatureError
+	if _, err := base.Resolve(t.Context(), trixie+"&signed-by="+file, amd64, o); !errors.As(err, &unsigned) {
+		t.Errorf("other keys in the same place: %v", err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := base.Resolve(t.Context(), trixie+"&signed-by="+file, amd64, o); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no keys: %v", err)
+	}
+}
+
 func TestDebian(t *testing.T) {
 	s, o := mirror(t)
 	b := resolve(t, trixie, amd64, o)
@@ -441,9 +467,7 @@ func TestDebian(t *testing.T) {
 	}
 	f, err := b.Facts()
 	want := base.Facts{OS: "debian", OSVersion: "13", Libc: base.Libc{Name: "glibc", Major: 2, Minor: 41}, Python: &base.Python{
-		Version: "3.13.5", Interpreter: "/usr/bin/python3", Prefix: "/usr", Scheme: base.Scheme{
-			Purelib: "/usr/local/lib/python3.13/dist-packages", Platlib: "/usr/local/lib/python3.13/dist-packages",
-			Scripts: "/usr/local/bin", Headers: "/usr/local/include/python3.13", Data: "/usr/local"}}}
+		Version: "3.13.5", Interpreter: "/usr/bin/python3", Prefix: "/usr", Debian: true}}
 	if diff := cmp.Diff(want, f); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // factsFormat numbers what Facts means; a record of another is read anew.
-const factsFormat = 1
+const factsFormat = 2
 
 // Facts are what a build needs to know of a base.
 type Facts struct {
@@ -49,7 +49,7 @@ func (l Libc) String() string {
 	return fmt.Sprintf("%s %d.%d", l.Name, l.Major, l.Minor)
 }
 
-// Python is an interpreter, and where packages for it go.
+// Python is an interpreter, and what decides where pip puts packages for it.
 type Python struct {
 	// Version is "3.13.5", or "3.13" where the rest could not be told.
 	Version string `json:"version"`
@@ -60,22 +60,19 @@ type Python struct {
 	Interpreter string `json:"interpreter"`
 	// Prefix is that of the installation, or the virtual environment's directory.
 	Prefix string `json:"prefix"`
-	// Scheme is where pip puts the parts of a wheel (sysconfig's names).
-	Scheme Scheme `json:"scheme"`
+	// Lib is sysconfig's platlibdir where it is not "lib": "lib64" on Fedora
+	// and SUSE.
+	Lib string `json:"lib,omitempty"`
+	// Debian says that pip installs by Debian's scheme posix_local: beneath
+	// Prefix/local, into dist-packages.
+	Debian bool `json:"debian,omitempty"`
+	// LocalPrefix says that pip installs beneath Prefix/local in place of
+	// Prefix, and into site-packages: Fedora and its kin.
+	LocalPrefix bool `json:"localPrefix,omitempty"`
 	// Venv says that the interpreter is that of a virtual environment.
 	Venv bool `json:"venv,omitempty"`
 	// Pip is the path of the image's pip script, "" if it has none.
 	Pip string `json:"pip,omitempty"`
-}
-
-// Scheme is a set of absolute directories for the parts of a wheel. A package's
-// headers go into a directory of its name in Headers.
-type Scheme struct {
-	Purelib string `json:"purelib"`
-	Platlib string `json:"platlib"`
-	Scripts string `json:"scripts"`
-	Headers string `json:"headers"`
-	Data    string `json:"data"`
 }
 
 // factsRecord is what is kept under an image's digest.

@@ -12,11 +12,6 @@ import (
 	"github.com/boyabuild/boyabuild/pkg/layers"
 )
 
-func scheme(prefix, name, site string) base.Scheme {
-	lib := prefix + "/lib/" + name + "/" + site
-	return base.Scheme{Purelib: lib, Platlib: lib, Scripts: prefix + "/bin", Headers: prefix + "/include/" + name, Data: prefix}
-}
-
 func TestReadFacts(t *testing.T) {
 	glibc := file("usr/lib/x86_64-linux-gnu/libc.so.6", strings.Repeat("\x00", 1<<20-20)+"GNU C Library (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36.\nCopyright")
 	debian12 := file("etc/os-release", "PRETTY_NAME=\"x\"\nID=debian\nVERSION_ID=\"12\"\n")
@@ -32,7 +27,7 @@ func TestReadFacts(t *testing.T) {
 				file("usr/local/bin/pip", "#!/usr/local/bin/python3.12\nimport sys\n")},
 			[]string{"PATH=/usr/local/bin:/usr/bin", "PYTHON_VERSION=3.12.11"},
 			base.Facts{OS: "debian", OSVersion: "12", Libc: base.Libc{"glibc", 2, 36}, Python: &base.Python{Version: "3.12.11",
-				Interpreter: "/usr/local/bin/python3.12", Prefix: "/usr/local", Scheme: scheme("/usr/local", "python3.12", "site-packages"), Pip: "/usr/local/bin/pip"}},
+				Interpreter: "/usr/local/bin/python3.12", Prefix: "/usr/local", Pip: "/usr/local/bin/pip"}},
 		},
 		"Docker's python on Alpine, without its variable": {
 			[]layers.Entry{file("etc/os-release", "ID=alpine\nVERSION_ID=3.22.1\n"), file("lib/ld-musl-aarch64.so.1", "x"),
@@ -41,53 +36,63 @@ func TestReadFacts(t *testing.T) {
 				file("usr/local/include/python3.13/patchlevel.h", "/* x */\n#define PY_MAJOR_VERSION 3\n#define PY_VERSION      \t\"3.13.7\"\n")},
 			[]string{"PATH=/usr/local/bin:/bin"},
 			base.Facts{OS: "alpine", OSVersion: "3.22.1", Libc: base.Libc{"musl", 1, 2}, Python: &base.Python{Version: "3.13.7",
-				Interpreter: "/usr/local/bin/python3.13", Prefix: "/usr/local", Scheme: scheme("/usr/local", "python3.13", "site-packages")}},
+				Interpreter: "/usr/local/bin/python3.13", Prefix: "/usr/local"}},
 		},
 		"Debian's python with dpkg": {
 			[]layers.Entry{debian12, glibc, file("usr/bin/python3.11", "x"), link("usr/bin/python3", "python3.11"), dir("usr/lib/python3/dist-packages"),
 				file("var/lib/dpkg/status", "Package: python3.11\nStatus: deinstall ok config-files\nVersion: 3.11.1-1\n\nPackage: python3.11-minimal\nStatus: install ok installed\nVersion: 3.11.2-6+deb12u6\n")},
 			nil,
 			base.Facts{OS: "debian", OSVersion: "12", Libc: base.Libc{"glibc", 2, 36}, Python: &base.Python{Version: "3.11.2",
-				Interpreter: "/usr/bin/python3", Prefix: "/usr", Scheme: scheme("/usr/local", "python3.11", "dist-packages")}},
+				Interpreter: "/usr/bin/python3", Prefix: "/usr", Debian: true}},
 		},
 		"a pre-release without dpkg": {
 			[]layers.Entry{debian12, link("lib", "usr/lib"), glibc, file("usr/bin/python3.15", "x"), link("usr/bin/python3", "/usr/bin/python3.15"),
 				file("var/lib/dpkg/status.d/python3.15", "Package: python3.15\nVersion: 3.15.0~rc2-1\n")},
 			[]string{"PATH=/usr/bin"},
 			base.Facts{OS: "debian", OSVersion: "12", Libc: base.Libc{"glibc", 2, 36}, Python: &base.Python{Version: "3.15.0rc2",
-				Interpreter: "/usr/bin/python3", Prefix: "/usr", Scheme: scheme("/usr/local", "python3.15", "dist-packages")}},
+				Interpreter: "/usr/bin/python3", Prefix: "/usr", Debian: true}},
 		},
 		"Wolfi": {
-			[]layers.Entry{file("etc/os-release", "ID=wolfi\n"), file("usr/lib/libc.so.6", "GNU C Library (GNU libc) stable release version 2.42.\n"), link("lib", "usr/lib"), link("lib64", "lib"),
+			[]layers.Entry{file("etc/os-release", "ID=wolfi\n"), file("usr/lib/libc.so.6", "GNU C Library (GNU libc) stable release version 2.42.\n"), link("lib", "usr/lib"), link("usr/lib64", "lib"), file("usr/lib/python3.13/os.py", "x"),
 				file("usr/bin/python3.13", "x"), link("usr/bin/python3", "python3.13"), file("usr/lib/apk/db/installed", "P:python-3.13-base\nV:3.13.6-r2\n")},
 			[]string{"PATH=/usr/bin"},
 			base.Facts{OS: "wolfi", Libc: base.Libc{"glibc", 2, 42}, Python: &base.Python{Version: "3.13.6",
-				Interpreter: "/usr/bin/python3", Prefix: "/usr", Scheme: scheme("/usr", "python3.13", "site-packages")}},
+				Interpreter: "/usr/bin/python3", Prefix: "/usr"}},
 		},
 		"Fedora keeps /usr": {
 			[]layers.Entry{file("etc/os-release", "ID=fedora\nVERSION_ID=43\n"), file("usr/lib64/libc.so.6", "GNU C Library (GNU libc) stable release version 2.42.\n"),
-				file("usr/bin/python3.14", "\x7fELF\x00...\x003.14.2\x00"), link("usr/bin/python3", "python3.14")},
+				file("usr/bin/python3.14", "\x7fELF\x00...\x003.14.2\x00"), link("usr/bin/python3", "python3.14"),
+				file("usr/lib64/python3.14/os.py", "x"), dir("usr/lib/python3.14/site-packages")},
 			nil,
 			base.Facts{OS: "fedora", OSVersion: "43", Libc: base.Libc{"glibc", 2, 42}, Python: &base.Python{Version: "3.14.2", Interpreter: "/usr/bin/python3", Prefix: "/usr",
-				Scheme: base.Scheme{Purelib: "/usr/local/lib/python3.14/site-packages", Platlib: "/usr/local/lib64/python3.14/site-packages",
-					Scripts: "/usr/local/bin", Headers: "/usr/local/include/python3.14", Data: "/usr/local"}}},
+				Lib: "lib64", LocalPrefix: true}},
+		},
+		"a virtual environment of Fedora's python": {
+			[]layers.Entry{file("etc/os-release", "ID=fedora\n"), file("usr/bin/python3.14", "\x003.14.2\x00"), file("usr/lib64/python3.14/os.py", "x"),
+				link("opt/venv/bin/python3", "/usr/bin/python3.14"), file("opt/venv/pyvenv.cfg", "home = /usr/bin\n")},
+			[]string{"PATH=/opt/venv/bin:/usr/bin"},
+			base.Facts{OS: "fedora", Python: &base.Python{Version: "3.14.2", Interpreter: "/opt/venv/bin/python3", Prefix: "/opt/venv", Venv: true, Lib: "lib64"}},
+		},
+		"SUSE": {
+			[]layers.Entry{file("etc/os-release", "ID=\"opensuse-tumbleweed\"\n"), file("usr/bin/python3.13", "\x003.13.9\x00"), link("usr/bin/python3", "python3.13"),
+				file("usr/lib64/python3.13/os.py", "x"), dir("usr/lib/python3.13/site-packages")},
+			nil,
+			base.Facts{OS: "opensuse-tumbleweed", Python: &base.Python{Version: "3.13.9", Interpreter: "/usr/bin/python3", Prefix: "/usr", Lib: "lib64"}},
 		},
 		"a virtual environment first on the PATH": {
 			[]layers.Entry{debian12, file("usr/local/bin/python3.12", "x"), link("opt/venv/bin/python3", "/usr/local/bin/python3.12"), link("opt/venv/bin/python3.12", "python3"),
 				file("opt/venv/pyvenv.cfg", "home = /usr/local/bin\n"), file("opt/venv/bin/pip", "#!/opt/venv/bin/python3\n"), file("usr/local/lib/libpython3.12.so.1.0", "..\x003.12.9\x00..")},
 			[]string{"PATH=/opt/venv/bin:/usr/local/bin"},
-			base.Facts{OS: "debian", OSVersion: "12", Python: &base.Python{Version: "3.12.9", Interpreter: "/opt/venv/bin/python3", Prefix: "/opt/venv", Venv: true,
-				Scheme: scheme("/opt/venv", "python3.12", "site-packages"), Pip: "/opt/venv/bin/pip"}},
+			base.Facts{OS: "debian", OSVersion: "12", Python: &base.Python{Version: "3.12.9", Interpreter: "/opt/venv/bin/python3", Prefix: "/opt/venv", Venv: true, Pip: "/opt/venv/bin/pip"}},
 		},
 		"free-threaded, without a python3": {
 			[]layers.Entry{file("usr/local/bin/python3.14t", "x"), file("usr/local/include/python3.14t/patchlevel.h", "#define PY_VERSION \"3.14.0\"\n")},
 			[]string{"PATH=relative:/usr/local/bin"},
-			base.Facts{Python: &base.Python{Version: "3.14.0", FreeThreaded: true, Interpreter: "/usr/local/bin/python3.14t", Prefix: "/usr/local",
-				Scheme: scheme("/usr/local", "python3.14t", "site-packages")}},
+			base.Facts{Python: &base.Python{Version: "3.14.0", FreeThreaded: true, Interpreter: "/usr/local/bin/python3.14t", Prefix: "/usr/local"}},
 		},
 		"a version that nothing tells": {
 			[]layers.Entry{file("usr/local/bin/python3.12", "x")}, []string{"PATH=/usr/local/bin", "PYTHON_VERSION=3.11.1"},
-			base.Facts{Python: &base.Python{Version: "3.12", Interpreter: "/usr/local/bin/python3.12", Prefix: "/usr/local", Scheme: scheme("/usr/local", "python3.12", "site-packages")}},
+			base.Facts{Python: &base.Python{Version: "3.12", Interpreter: "/usr/local/bin/python3.12", Prefix: "/usr/local"}},
 		},
 		"musl without a database": {
 			[]layers.Entry{file("lib/ld-musl-x86_64.so.1", "x\x001.2.5\x00musl libc\x00")}, nil,

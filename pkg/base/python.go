@@ -37,7 +37,11 @@ func (p *probe) python(distribution string) (*Python, error) {
 	if version != "" {
 		py.Version = version
 	}
-	py.Scheme = p.scheme(py, "python"+m[1]+m[2], distribution)
+	py.Lib = p.libDir(home, "python"+m[1]+m[2])
+	if py.Prefix == "/usr" { // the distribution's own, which keeps /usr for its packages
+		py.Debian = p.is("usr/lib/python3/dist-packages", layers.Dir) || distribution == "debian" || distribution == "ubuntu"
+		py.LocalPrefix = !py.Debian && slices.Contains(fedoras, distribution)
+	}
 	if py.Interpreter, py.Pip, err = p.executable(py, found, real); err != nil {
 		return nil, err
 	}
@@ -210,25 +214,18 @@ func (p *probe) apkVersion(name string) (string, error) {
 	return "", nil
 }
 
-// scheme returns where pip installs to. That is the interpreter's own
-// sysconfig scheme, but for distributions that keep /usr for their packages.
-func (p *probe) scheme(py *Python, name, distribution string) Scheme {
-	prefix, lib, platlib, site := py.Prefix, "lib", "lib", "site-packages"
-	if !py.Venv && prefix == "/usr" {
-		switch {
-		case p.is("usr/lib/python3/dist-packages", layers.Dir), distribution == "debian", distribution == "ubuntu":
-			prefix, site = "/usr/local", "dist-packages" // Debian's scheme posix_local
-		case distribution == "fedora", distribution == "rhel", distribution == "centos", distribution == "rocky", distribution == "almalinux":
-			prefix, platlib = "/usr/local", "lib64"
-		}
+// fedoras are the distributions whose Python has Fedora's change "Making sudo
+// pip safe": what is not installed by rpm goes to /usr/local.
+var fedoras = []string{"fedora", "rhel", "centos", "rocky", "almalinux", "ol", "amzn"}
+
+// libDir returns sysconfig's platlibdir, which is where the standard library
+// lies, if it is not "lib". Where one is a link to the other it is "lib".
+func (p *probe) libDir(home, name string) string {
+	at := func(lib string) bool { return p.is(path.Join(home, lib, name, "os.py"), layers.File) }
+	if at("lib64") && !at("lib") {
+		return "lib64"
 	}
-	return Scheme{
-		Purelib: path.Join(prefix, lib, name, site),
-		Platlib: path.Join(prefix, platlib, name, site),
-		Scripts: path.Join(prefix, "bin"),
-		Headers: path.Join(prefix, "include", name),
-		Data:    prefix,
-	}
+	return ""
 }
 
 // executable returns the interpreter that the image's pip runs on, which is the

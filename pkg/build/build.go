@@ -18,6 +18,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -55,7 +56,9 @@ type Options struct {
 	// ExcludeNewer, where not zero, hides package files uploaded at that time or
 	// later.
 	ExcludeNewer time.Time
-	Compression  layers.Compression
+	// NoCompile leaves out bytecode, as pip's --no-compile does for one install.
+	NoCompile   bool
+	Compression layers.Compression
 	// Time is the time of everything in the image; zero is the Unix epoch.
 	Time time.Time
 }
@@ -105,8 +108,10 @@ func (b *Builder) Build(ctx context.Context, p *Plan) (*Result, error) {
 		b.log().Warn(fmt.Sprintf("left out of the context: %s", s))
 	}
 	r := &Result{}
+	sh := newShared(b, p.Options.NoCache || p.Options.Pull)
+	defer sh.close()
 	for i := range p.Platforms {
-		img, err := b.buildPlatform(ctx, p, &p.Platforms[i], files)
+		img, err := b.buildPlatform(ctx, p, &p.Platforms[i], files, sh)
 		if err != nil {
 			return nil, err
 		}
@@ -130,27 +135,39 @@ func (b *Builder) Build(ctx context.Context, p *Plan) (*Result, error) {
 
 // buildPlatform builds the stages that the target needs, each after those that
 // it needs itself, and makes an image of the last.
-func (b *Builder) buildPlatform(ctx context.Context, p *Plan, pp *PlatformPlan, files *contextDir) (v1.Image, error) {
-	run := &platformBuild{Builder: b, plan: p, platform: pp, files: files, done: map[int]*stage{}}
+func (b *Builder) buildPlatform(ctx context.Context, p *Plan, pp *PlatformPlan, files *contextDir, sh *shared) (v1.Image, error) {
+	run := &platformBuild{Builder: b, shared: sh, plan: p, platform: pp, files: files, done: map[int]*stage{}}
 	defer run.close()
+	last, err := run.stages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return last.image(p.Options)
+}
+
+// stages builds all stages, and returns the last.
+func (p *platformBuild) stages(ctx context.Context) (*stage, error) {
 	var last *stage
-	for _, st := range pp.resolved.Stages {
+	for _, st := range p.platform.resolved.Stages {
 		if st.Context != "" {
 			continue // a build context of that name takes its place
 		}
-		s, err := run.stage(ctx, st)
+		s, err := p.stage(ctx, st)
 		if err != nil {
 			return nil, err
 		}
-		run.done[st.Index], last = s, s
+		p.done[st.Index], last = s, s
 	}
-	return last.image(p.Options)
+	return last, nil
 }
 
 // close ends the use of other contexts' files; what was copied is in the store.
 func (p *platformBuild) close() {
 	for _, c := range p.opened {
 		c.Close()
+	}
+	for _, dir := range p.scratch {
+		os.RemoveAll(dir)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/boyabuild/boyabuild/pkg/build"
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python/index/indextest"
+	"github.com/boyabuild/boyabuild/pkg/sandbox"
 	"github.com/boyabuild/boyabuild/pkg/store"
 )
 
@@ -52,7 +53,8 @@ func newWorld(t testing.TB) *world {
 	w.store = newStore(t)
 	w.builder = &build.Builder{Store: w.store, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
 	w.options = build.Options{
-		Context: w.context, Platforms: []v1.Platform{amd64},
+		NoCompile: true, // the bases' Pythons are empty files
+		Context:   w.context, Platforms: []v1.Platform{amd64},
 		Bases: map[string]string{"python:3.13": "oci-layout://" + w.layout},
 	}
 	w.base(v1.Config{}, w.pipSource())
@@ -298,18 +300,22 @@ func (w *world) asked() []string {
 	return got
 }
 
-// leftovers returns what lies in the store's folder for work in progress.
+// leftovers returns what lies in the store's folder for work in progress, beside
+// the folder and the lock that an open store keeps there.
 func (w *world) leftovers() []string {
 	w.Helper()
 	var out []string
 	err := filepath.WalkDir(filepath.Join(w.store.Dir(), "tmp"), func(p string, d fs.DirEntry, err error) error {
-		out = append(out, p)
+		own := strings.HasPrefix(d.Name(), "use-") || strings.HasPrefix(filepath.Base(filepath.Dir(p)), "use-") && d.Name() == "lock"
+		if !own && d.Name() != "tmp" {
+			out = append(out, p)
+		}
 		return err
 	})
 	if err != nil {
 		w.Fatal(err)
 	}
-	return out[1:]
+	return out
 }
 
 // localWheel makes a wheel that no index has.
@@ -330,4 +336,9 @@ func digestOf(t testing.TB, d interface{ Digest() (v1.Hash, error) }) v1.Hash {
 		t.Fatal(err)
 	}
 	return h
+}
+
+func TestMain(m *testing.M) {
+	sandbox.Main() // never returns in a stage of a sandbox
+	os.Exit(m.Run())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -11,8 +12,10 @@ import (
 
 	"github.com/boyabuild/boyabuild/pkg/debian"
 	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python"
 	"github.com/boyabuild/boyabuild/pkg/python/index"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
+	"github.com/boyabuild/boyabuild/pkg/python/source"
 )
 
 // NoIndexError says that nothing tells where packages come from.
@@ -36,17 +39,40 @@ func (e *NoIndexError) Hint() string {
 
 // client makes the client for the indexes that hold for this install.
 func (p *installation) client(ctx context.Context, c pip.Config) (*index.Client, error) {
-	var fallback pip.Index
-	if c.Default.URL == "" && !c.NoIndex.Value {
-		u, err := p.defaultIndex(ctx)
-		if err != nil {
-			return nil, err
-		}
-		fallback.URL = u
+	fallback, err := p.fallback(c)(ctx)
+	if err != nil {
+		return nil, err
 	}
+	return p.run.shared.client(c, fallback, p.builder(c))
+}
+
+// fallback gives the default index for settings: none where they have one, or
+// want none.
+func (s *stage) fallback(c pip.Config) func(context.Context) (pip.Index, error) {
+	return func(ctx context.Context) (pip.Index, error) {
+		if c.Default.URL != "" || c.NoIndex.Value {
+			return pip.Index{}, nil
+		}
+		u, err := s.defaultIndex(ctx)
+		return pip.Index{URL: u}, err
+	}
+}
+
+// wheelBuilder builds wheels of sdists for one Python.
+type wheelBuilder interface {
+	// Key stands for the Python that it builds for.
+	Key() string
+	Build(ctx context.Context, f python.File, path string) (index.Blob, string, error)
+}
+
+// client returns the client for settings, one for each set, so that a page is
+// read once however many lines ask for it. fallback is the default index where
+// the settings have none. With a builder sdists can be used, too.
+func (cs *shared) client(c pip.Config, fallback pip.Index, w wheelBuilder) (*index.Client, error) {
 	o := index.Options{
-		Cache: p.run.Store, HTTP: trusting(p.run.HTTP, c.TrustedHosts), Netrc: p.run.Index.Netrc, Credentials: p.run.Index.Credentials,
-		Log: p.run.log(), Progress: p.run.Progress, Pinned: map[string]index.Index{},
+		Cache: cs.b.Store, HTTP: trusting(cs.b.HTTP, c.TrustedHosts), Netrc: cs.b.Index.Netrc, Credentials: cs.b.Index.Credentials,
+		Log: cs.b.log(), Progress: cs.b.Progress, Pinned: map[string]index.Index{},
+		Sdist: source.SdistMetadata, Refresh: cs.refresh,
 	}
 	for _, x := range c.Indexes(fallback) {
 		o.Indexes = append(o.Indexes, index.Index{URL: x.URL, Name: x.Name})
@@ -59,7 +85,19 @@ func (p *installation) client(ctx context.Context, c pip.Config) (*index.Client,
 			o.Pinned[pin.Project] = index.Index{URL: x.URL, Name: x.Name}
 		}
 	}
-	return index.New(o)
+	key := fmt.Sprint(o.Indexes, o.FindLinks, o.Pinned, c.TrustedHosts)
+	if w != nil {
+		o.Build, o.BuildKey = w.Build, w.Key()
+		key += o.BuildKey
+	}
+	if made, ok := cs.clients[key]; ok {
+		return made, nil
+	}
+	made, err := index.New(o)
+	if err == nil {
+		cs.clients[key] = made
+	}
+	return made, err
 }
 
 // trusting returns a client that does not check the certificates of pip's
@@ -113,38 +151,43 @@ const maxPipSource = 1 << 20
 // defaultIndex is the index of the pip that belongs to the base: the one in the
 // image or, for a base assembled of Debian's packages, that of the suite's own
 // pip package; then that of this machine's pip.
-func (p *installation) defaultIndex(ctx context.Context) (string, error) {
-	if p.base.Image == nil { // scratch, with a Python copied into it
-		u, _, err := pip.FindSource(treeFS{p.view}, p.python.installation.Prefix)
-		if err != nil {
-			return p.hostIndex(ctx, err)
-		}
-		return u, nil
-	}
-	key := "default-index/1 " + p.base.Digest.String()
-	var known string
-	if ok, err := p.run.Store.Record(key, &known); err != nil || ok {
-		return known, err
-	}
-	tree, err := p.base.Tree()
+func (s *stage) defaultIndex(ctx context.Context) (string, error) {
+	py, err := s.python()
 	if err != nil {
 		return "", err
 	}
-	u, _, err := pip.FindSource(treeFS{tree}, p.python.installation.Prefix)
-	if errors.Is(err, fs.ErrNotExist) && p.base.Debian != nil {
-		u, err = p.suiteIndex(ctx)
+	prefix := py.installation.Prefix
+	if s.base.Image == nil { // scratch, with a Python copied into it
+		u, _, err := pip.FindSource(treeFS{s.view}, prefix)
+		if err != nil {
+			return s.run.shared.hostIndex(ctx, err)
+		}
+		return u, nil
+	}
+	key := "default-index/1 " + s.base.Digest.String()
+	var known string
+	if ok, err := s.run.Store.Record(key, &known); err != nil || ok {
+		return known, err
+	}
+	tree, err := s.base.Tree()
+	if err != nil {
+		return "", err
+	}
+	u, _, err := pip.FindSource(treeFS{tree}, prefix)
+	if errors.Is(err, fs.ErrNotExist) && s.base.Debian != nil {
+		u, err = s.suiteIndex(ctx)
 	}
 	if err == nil {
-		return u, p.run.Store.SetRecord(key, u)
+		return u, s.run.Store.SetRecord(key, u)
 	}
-	return p.hostIndex(ctx, err)
+	return s.run.shared.hostIndex(ctx, err)
 }
 
 // hostIndex is the default index of this machine's pip; without one, the error
 // tells why the base's was not found.
-func (p *installation) hostIndex(ctx context.Context, err error) (string, error) {
-	if p.run.Index.HostDefault != nil {
-		if u, hostErr := p.run.Index.HostDefault(ctx); hostErr == nil {
+func (s *shared) hostIndex(ctx context.Context, err error) (string, error) {
+	if s.b.Index.HostDefault != nil {
+		if u, hostErr := s.b.Index.HostDefault(ctx); hostErr == nil {
 			return u, nil
 		}
 	}
@@ -154,16 +197,16 @@ func (p *installation) hostIndex(ctx context.Context, err error) (string, error)
 	return "", &NoIndexError{err}
 }
 
-func (p *installation) suiteIndex(ctx context.Context) (string, error) {
-	spec, err := debian.ParseSpec(source(p.run.plan.Options.Bases, p.base.Name))
+func (s *stage) suiteIndex(ctx context.Context) (string, error) {
+	spec, err := debian.ParseSpec(baseSource(s.run.plan.Options.Bases, s.base.Name))
 	if err != nil {
 		return "", err
 	}
 	if spec.Arch == "" {
-		spec.Arch = debian.Architecture(p.base.Platform.Architecture, p.base.Platform.Variant)
+		spec.Arch = debian.Architecture(s.base.Platform.Architecture, s.base.Platform.Variant)
 	}
-	o := p.run.Base.Debian
-	o.Cache, o.Log, o.Progress = p.run.Store, p.run.log(), p.run.Progress
+	o := s.run.Base.Debian
+	o.Cache, o.Log, o.Progress = s.run.Store, s.run.log(), s.run.Progress
 	text, err := debian.File(ctx, spec, "python3-pip", pipSource, maxPipSource, o)
 	if err != nil {
 		return "", err

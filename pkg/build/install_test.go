@@ -312,9 +312,9 @@ func TestInstallErrors(t *testing.T) {
 		})
 	}
 	for _, tt := range []struct{ run, want, hint string }{
-		{"pip install -e .", "editable", "PYTHONPATH"},
-		{"pip install .", "not a wheel", "pip wheel"},
-		{"pip install ./x.tar.gz", "not a wheel", "pip wheel"},
+		{"pip install -e .", "no Python project", ""},
+		{"pip install .", "no Python project", ""},
+		{"pip install ./x.tar.gz", "not in the image", "COPY"},
 		{"pip install ./x-1.0-py3-none-any.whl", "is not in the image", "COPY"},
 		{"pip install --no-index --find-links ./nothere dep", "is not in the image", "COPY"},
 		{"pip install -r nothere.txt", "is not in the image", "COPY"},

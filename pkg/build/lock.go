@@ -34,7 +34,9 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 		OnlyBinary:           w.config.OnlyBinary,
 		AllReleases:          w.allReleases,
 		OnlyFinal:            w.onlyFinal,
-		NoDependencies:       p.in.NoDeps,
+		NoDependencies:       p.in.NoDeps || p.in.Sync,
+		PreferBinary:         w.config.PreferBinary.Value,
+		Build:                true,
 		Log:                  p.run.log(),
 	}
 	if o.ExcludeNewer.IsZero() {
@@ -46,7 +48,7 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 	case p.in.Tool == pip.UV:
 		o.Pre = resolve.PreIfNecessary
 	}
-	if !p.in.ForceReinstall && !p.in.IgnoreInstalled && p.in.Target == "" {
+	if !p.in.ForceReinstall && !p.in.IgnoreInstalled && !p.in.Sync && p.in.Target == "" {
 		for _, d := range slices.Backward(there) { // the first on sys.path counts
 			o.Installed[d.Key()] = resolve.Installed{Version: d.Version, Requires: d.Metadata.RequiresDist}
 		}
@@ -88,9 +90,11 @@ func (p *installation) workURL() string {
 // moveURLs replaces the beginning of the wheels' URLs.
 func moveURLs(l *python.Lock, from, to string) {
 	for i := range l.Packages {
-		w := &l.Packages[i].Wheel
-		if rest, ok := strings.CutPrefix(w.URL, from); ok {
-			w.URL = to + rest
+		pkg := &l.Packages[i]
+		for _, f := range []*python.File{&pkg.Wheel, &pkg.Sdist} {
+			if rest, ok := strings.CutPrefix(f.URL, from); ok {
+				f.URL = to + rest
+			}
 		}
 	}
 }
@@ -119,8 +123,8 @@ func (p *installation) lockKey(o resolve.Options, w *wanted) (string, error) {
 	for _, l := range w.config.FindLinks {
 		places = append(places, strings.TrimPrefix(l.Value, p.work))
 	}
-	return keyOf("lock/2", []any{p.python.target.String(), requirements, constraints, places, p.taken, w.config.Pins, w.config.NoIndex.Value, o.Installed,
-		o.Upgrade, o.UpgradePackages, o.Pre, o.StrictRequiresPython, o.ExcludeNewer.Unix(), o.RequireHashes, o.NoBinary, o.OnlyBinary, o.AllReleases, o.OnlyFinal, o.NoDependencies})
+	return keyOf("lock/3", []any{p.python.target.String(), requirements, constraints, places, p.taken, w.config.Pins, w.config.NoIndex.Value, o.Installed,
+		o.Upgrade, o.UpgradePackages, o.Pre, o.StrictRequiresPython, o.ExcludeNewer.Unix(), o.RequireHashes, o.NoBinary, o.OnlyBinary, o.AllReleases, o.OnlyFinal, o.NoDependencies, o.PreferBinary})
 }
 
 func upgrade(in *pip.Install) resolve.Upgrade {

@@ -61,6 +61,9 @@ const (
 	CopyFiles       StepKind = "copy"
 	InstallPackages StepKind = "install"
 	MakeDirectory   StepKind = "directory"
+	// StandardLibrary is no step of the Dockerfile: what a Debian base leaves to
+	// be compiled.
+	StandardLibrary StepKind = "standard library"
 )
 
 // Plan reads the Dockerfile, or looks at the Python project, and checks that
@@ -77,7 +80,7 @@ func (b *Builder) Plan(_ context.Context, o Options) (*Plan, error) {
 	p.Warnings = file.Warnings
 	platforms := o.Platforms
 	if len(platforms) == 0 {
-		platforms = []v1.Platform{{OS: "linux", Architecture: runtime.GOARCH}}
+		platforms = []v1.Platform{hostPlatform()}
 	}
 	for _, platform := range platforms {
 		pp, warnings, err := p.platform(file, platform)
@@ -124,12 +127,7 @@ func reason(err error) error {
 }
 
 func (p *Plan) platform(file *dockerfile.File, platform v1.Platform) (*PlatformPlan, []dockerfile.Warning, error) {
-	r, err := file.Resolve(dockerfile.Options{
-		BuildArgs: p.Options.BuildArgs,
-		Target:    p.Options.Target,
-		Platform:  platform,
-		Contexts:  slices.Sorted(maps.Keys(p.Options.Bases)),
-	})
+	r, err := file.Resolve(p.resolveOptions(platform))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -147,11 +145,23 @@ func (p *Plan) platform(file *dockerfile.File, platform v1.Platform) (*PlatformP
 	return pp, r.Warnings, nil
 }
 
+func (p *Plan) resolveOptions(platform v1.Platform) dockerfile.Options {
+	return dockerfile.Options{
+		BuildArgs: p.Options.BuildArgs,
+		Target:    p.Options.Target,
+		Platform:  platform,
+		Contexts:  slices.Sorted(maps.Keys(p.Options.Bases)),
+	}
+}
+
+// hostPlatform is what is built where no platform is asked for.
+func hostPlatform() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }
+
 // planStage goes through a stage without its base, so that what cannot be done
 // is said before anything is fetched. Variables that only the base sets are
 // empty here; steps that use any are looked at again when it is known.
 func planStage(r *dockerfile.Resolved, st dockerfile.ResolvedStage, o Options) (*StagePlan, error) {
-	sp := &StagePlan{Name: st.Label(), Base: st.Base.Name, Source: source(o.Bases, st.Base.Name)}
+	sp := &StagePlan{Name: st.Label(), Base: st.Base.Name, Source: baseSource(o.Bases, st.Base.Name)}
 	scope, err := r.Begin(st, v1.Config{}, "")
 	if err != nil {
 		return nil, err
@@ -185,8 +195,8 @@ func isPattern(err error) bool {
 	return errors.As(err, &word) && strings.ContainsAny(word.Word, "*?")
 }
 
-// source returns where a base is taken from.
-func source(bases map[string]string, name string) string {
+// baseSource returns where a base is taken from.
+func baseSource(bases map[string]string, name string) string {
 	if s, ok := bases[name]; ok {
 		return s
 	}
@@ -237,7 +247,7 @@ func isArchive(name string) bool {
 
 // installs reads a RUN as pip installs. The view is the image as built so far;
 // nil where it is not known yet.
-func installs(s dockerfile.Run, scope *dockerfile.Scope, view *imageView) ([]pip.Install, error) {
+func installs(s dockerfile.Run, scope *dockerfile.Scope, view *imageView) ([]pip.Step, error) {
 	refuse := func(err error, advice string) error {
 		return &InputError{Origin: s.Origin, Err: err, Advice: advice}
 	}
@@ -249,21 +259,21 @@ func installs(s dockerfile.Run, scope *dockerfile.Scope, view *imageView) ([]pip
 	if len(s.Devices) > 0 || s.Security == "insecure" {
 		return nil, refuse(errors.New("a RUN with devices or without a sandbox is not supported"), "")
 	}
-	if len(s.Heredocs) > 0 {
-		return nil, refuse(errors.New("a RUN with a here-document is not supported"), "write the pip install on one line, with && between commands")
-	}
 	o := view.parseOptions(scope)
-	var found []pip.Install
+	var found []pip.Step
 	var err error
-	if s.Shell {
-		found, err = pip.Parse(strings.Join(s.Args, " "), o)
-	} else {
-		found, err = pip.ParseArgs(s.Args, o)
+	switch process := s.Process([]string{"/bin/sh", "-c"}); {
+	case process.Script != nil:
+		return nil, refuse(errors.New("a RUN with a program in a here-document is not supported"), "write pip installs, one a line")
+	case s.Shell:
+		found, err = pip.ParseSteps(process.Args[len(process.Args)-1], o)
+	default:
+		found, err = pip.ParseStepsArgs(s.Args, o)
 	}
 	var notPip *pip.NotPipError
 	switch {
 	case errors.As(err, &notPip):
-		return nil, refuse(err, "this version runs no commands while building: only pip installs, which it does itself; put other software into the base (debian://SUITE?packages=…)")
+		return nil, refuse(err, "this version runs no commands while building: only installs of Python packages, which it does itself; put other software into the base (debian://SUITE?packages=…)")
 	case err != nil:
 		return nil, refuse(err, "")
 	}

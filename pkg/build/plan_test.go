@@ -43,7 +43,8 @@ func TestPlanRefuses(t *testing.T) {
 		{"ADD --unpack=true data.zip.TAR /x", 2, "ADD of an archive", "--unpack=false"},
 		{"RUN --mount=type=bind,target=/src pip install flask", 2, "--mount=type=bind", "COPY"},
 		{"RUN --mount=type=secret,id=x pip install flask", 2, "--mount=type=secret", ""},
-		{"RUN <<EOF\npip install flask\nEOF", 2, "here-document", "&&"},
+		{"RUN <<EOF\npip install flask\nmake\nEOF", 2, "make", ""},
+		{"RUN <<EOF\n#!/usr/bin/env python3\nprint()\nEOF", 2, "here-document", "one a line"},
 		{"FETCH a b", 2, "unknown instruction FETCH", ""},
 		{"COPPY a b", 2, "unknown instruction COPPY", "COPY"},
 		{"COPY a", 2, "", ""},
@@ -163,7 +164,10 @@ func TestDetect(t *testing.T) {
 		{files: []string{"app.py/x"}, bad: "nothing that starts an app", hint: "Dockerfile"},
 		{files: []string{"README.md"}, bad: "no Dockerfile, no requirements.txt", hint: "name the folder"},
 		{files: []string{"requirements.txt"}, bad: "does not tell how the app starts: it has none of app/__main__.py, app.py", hint: "CMD"},
-		{files: []string{"pyproject.toml", "app.py"}, bad: "pyproject.toml", hint: "requirements.txt"},
+		{files: []string{"pyproject.toml", "app.py"}, command: "python3 app.py", found: "app.py"}, // without a [project]
+		{files: []string{"uv.lock", "app.py"}, bad: "has a uv.lock and no pyproject.toml"},
+		{files: []string{"pylock.toml", "requirements.txt", "app.py"}, command: "python3 app.py", found: "app.py", reqs: "pylock.toml"},
+		{files: []string{"Pipfile", "Pipfile.lock", "app.py"}, command: "python3 app.py", found: "app.py", reqs: "Pipfile.lock"},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(tt.files, " "), "/", "|"), func(t *testing.T) {
 			dir := t.TempDir()
@@ -184,7 +188,7 @@ func TestDetect(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Join(p.Command, " "); got != tt.command || p.Found != tt.found || p.Requirements != tt.reqs || p.Base != build.DefaultBase {
+			if got := strings.Join(p.Command, " "); got != tt.command || p.Found != tt.found || p.Dependencies != tt.reqs || p.Base != build.DefaultBase {
 				t.Errorf("%+v", p)
 			}
 			if s := p.String(); strings.Contains(s, "\n") || !strings.Contains(s, tt.found) {

@@ -2,12 +2,13 @@ package build
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/boyabuild/boyabuild/pkg/base"
 	"github.com/boyabuild/boyabuild/pkg/layers"
@@ -35,19 +36,27 @@ func (s *stage) python() (*pythonInImage, error) {
 		return nil, err
 	}
 	if f.Python == nil {
-		return nil, errors.New("the base has no Python that its PATH leads to")
+		return nil, errNoPython
 	}
+	return pythonOf(f, s.scope.Stage.Platform)
+}
+
+// architecture is a platform's as [python.Target] has it.
+func architecture(p v1.Platform) string {
+	if p.Architecture == "arm" {
+		return "arm/" + p.Variant
+	}
+	return p.Architecture
+}
+
+// pythonOf is the Python that an image's facts tell of.
+func pythonOf(f base.Facts, platform v1.Platform) (*pythonInImage, error) {
 	v, err := python.ParseVersion(f.Python.Version)
 	if err != nil {
 		return nil, err
 	}
-	platform := s.scope.Stage.Platform
-	arch := platform.Architecture
-	if arch == "arm" {
-		arch += "/" + platform.Variant
-	}
 	t := python.Target{
-		Python: v, FreeThreaded: f.Python.FreeThreaded, OS: platform.OS, Arch: arch,
+		Python: v, FreeThreaded: f.Python.FreeThreaded, OS: platform.OS, Arch: architecture(platform),
 		Libc: python.Libc{Name: f.Libc.Name, Major: f.Libc.Major, Minor: f.Libc.Minor},
 	}
 	if err := t.Validate(); err != nil {
@@ -58,7 +67,9 @@ func (s *stage) python() (*pythonInImage, error) {
 		FreeThreaded: f.Python.FreeThreaded,
 		Prefix:       f.Python.Prefix,
 		Interpreter:  f.Python.Interpreter,
-		Debian:       (f.OS == "debian" || f.OS == "ubuntu") && f.Python.Prefix == "/usr",
+		Debian:       f.Python.Debian,
+		Lib:          f.Python.Lib,
+		LocalPrefix:  f.Python.LocalPrefix,
 		Venv:         f.Python.Venv,
 	}}, nil
 }

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
+	"github.com/boyabuild/boyabuild/pkg/python/project"
 	"github.com/boyabuild/boyabuild/pkg/python/wheel"
 )
 
@@ -27,7 +29,7 @@ type wanted struct {
 }
 
 // wanted reads the requirements of the command line and of the files it names.
-func (p *installation) wanted() (*wanted, error) {
+func (p *installation) wanted(ctx context.Context) (*wanted, error) {
 	w := &wanted{direct: map[string]*wheel.DirectURL{}}
 	for _, text := range p.in.Requirements {
 		r, err := python.ParseRequirement(text)
@@ -37,21 +39,34 @@ func (p *installation) wanted() (*wanted, error) {
 		w.requirements = append(w.requirements, python.FileRequirement{Requirement: r})
 	}
 	for _, u := range p.in.URLs {
-		r, err := wheelRequirement(u, "")
+		r, err := python.ParseReference(u)
 		if err != nil {
-			return nil, err
+			return nil, &refusedError{what: err.Error()}
 		}
 		w.requirements = append(w.requirements, r)
 	}
 	for _, file := range p.in.Paths {
-		r, err := wheelRequirement(file, file)
+		r, err := python.ParseReference(localReference(file))
 		if err != nil {
-			return nil, err
+			return nil, &refusedError{what: err.Error()}
+		}
+		w.requirements = append(w.requirements, r)
+	}
+	for _, dir := range p.in.Editable {
+		r, err := python.ParseEditable(dir)
+		if err != nil {
+			return nil, &refusedError{what: err.Error()}
 		}
 		w.requirements = append(w.requirements, r)
 	}
 	configs := []pip.Config{p.run.Index.Flags}
 	for _, file := range p.in.Files {
+		if path.Base(file) == "pyproject.toml" {
+			if err := p.projectRequirements(w, file, project.Selection{Extras: p.in.Extras, AllExtras: p.in.AllExtras}); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		f, err := p.read(file, python.ReadRequirements)
 		if err != nil {
 			return nil, err
@@ -61,6 +76,15 @@ func (p *installation) wanted() (*wanted, error) {
 		w.allReleases = append(w.allReleases, f.AllReleases...)
 		w.onlyFinal = append(w.onlyFinal, f.OnlyFinal...)
 		configs = append(configs, fileConfig(file, f))
+	}
+	for _, g := range p.in.Groups {
+		file := g.File
+		if file == "" {
+			file = "pyproject.toml"
+		}
+		if err := p.projectRequirements(w, file, project.Selection{Groups: []string{g.Name}, NoProjectDependencies: true}); err != nil {
+			return nil, err
+		}
 	}
 	configs = append(configs, p.in.Config)
 	for i := range configs[1:] { // what the image's files say lies in the image
@@ -87,23 +111,79 @@ func (p *installation) wanted() (*wanted, error) {
 		}
 		w.constraints = append(append(w.constraints, f.Requirements...), f.Constraints...)
 	}
-	return w, p.takeOut(w)
+	return w, p.takeOut(ctx, w)
 }
 
-// takeOut takes the wheels that are named by path out of the image, and notes
-// where what is named by path or URL comes from.
-func (p *installation) takeOut(w *wanted) error {
+// groupNames are the names of dependency groups.
+func groupNames(groups []pip.Group) []string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.Name)
+	}
+	return names
+}
+
+// projectRequirements adds what a pyproject.toml asks for.
+func (p *installation) projectRequirements(w *wanted, file string, sel project.Selection) error {
+	text, err := p.view.ReadFile(p.absolute(file), maxImageFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return absent(file)
+	}
+	if err != nil {
+		return err
+	}
+	pr, err := project.Read(file, text)
+	if err != nil {
+		return err
+	}
+	list, err := pr.Requirements(sel)
+	if err != nil {
+		return err
+	}
+	w.requirements = append(w.requirements, list...)
+	return nil
+}
+
+// localReference marks a path as one, which "app.whl" alone does not show.
+func localReference(file string) string {
+	if path.IsAbs(file) || strings.HasPrefix(file, ".") {
+		return file
+	}
+	return "./" + file
+}
+
+// takeOut takes what is named by path out of the image, makes wheels of
+// projects, and notes where what is named by path or URL comes from.
+func (p *installation) takeOut(ctx context.Context, w *wanted) error {
+	b := p.builder(w.config)
 	for i := range w.requirements {
 		r := &w.requirements[i]
 		switch {
 		case r.Path != "":
 			at := p.absolute(r.Path)
-			out, err := p.export(at)
+			e, err := p.view.Stat(at)
 			if err != nil {
-				return err
+				return absent(r.Path)
 			}
-			r.Path = out
-			w.direct[r.Requirement.Key()] = &wheel.DirectURL{URL: "file://" + at}
+			direct := &wheel.DirectURL{URL: "file://" + at}
+			switch {
+			case e.Kind == layers.Dir:
+				file, name, err := p.local(ctx, b, at, r.Editable, r.ConfigSettings)
+				if err != nil {
+					return err
+				}
+				parsed, err := python.ParseWheelName(name)
+				if err != nil {
+					return err
+				}
+				direct.Dir, direct.Editable = true, r.Editable
+				r.Path, r.Requirement.Name, r.Editable = file, parsed.Name, false
+			default:
+				if r.Path, err = p.export(at); err != nil {
+					return err
+				}
+			}
+			w.direct[r.Requirement.Key()] = direct
 		case r.Requirement.URL != "":
 			w.direct[r.Requirement.Key()] = &wheel.DirectURL{URL: r.Requirement.URL}
 		}
@@ -125,20 +205,6 @@ func (p *installation) exportLinks(c *pip.Config) error {
 		c.FindLinks[i].Value = out
 	}
 	return nil
-}
-
-// wheelRequirement is the requirement for a wheel named by URL or path.
-func wheelRequirement(name, file string) (python.FileRequirement, error) {
-	bare, _, _ := strings.Cut(name, "#")
-	parsed, err := python.ParseWheelName(path.Base(bare))
-	if err != nil {
-		return python.FileRequirement{}, &refusedError{what: err.Error()}
-	}
-	r := python.FileRequirement{Requirement: python.Requirement{Name: parsed.Name}, Path: file}
-	if file == "" {
-		r.Requirement.URL = name
-	}
-	return r, nil
 }
 
 // readFunc reads requirements or constraints with all files that they name.

@@ -26,11 +26,14 @@ import (
 // platformBuild is the state of building for one platform.
 type platformBuild struct {
 	*Builder
+	shared   *shared
 	plan     *Plan
 	platform *PlatformPlan
 	files    *contextDir
 	done     map[int]*stage // by the stages' index in the file
 	opened   []*contextDir  // other contexts, to be closed in the end
+	scratch  []string       // folders to be removed in the end
+	preview  *preview       // what would be done is noted, and not done
 }
 
 // stage is an image in the making.
@@ -51,6 +54,18 @@ func (p *platformBuild) stage(ctx context.Context, st dockerfile.ResolvedStage) 
 	s, err := p.begin(ctx, st)
 	if err != nil {
 		return nil, err
+	}
+	if v := p.preview; v != nil {
+		sp := StagePreview{Name: st.Label(), Base: st.Base.Name, Steps: []StepPreview{}}
+		if !st.Base.IsStage {
+			sp.Source, sp.Digest = baseSource(p.plan.Options.Bases, st.Base.Name), s.base.Digest.String()
+		}
+		v.begin(sp)
+	}
+	if !st.Base.IsStage {
+		if err := s.standardLibrary(ctx); err != nil {
+			return nil, &StepError{Origin: st.Origin, Err: err}
+		}
 	}
 	total := len(s.scope.Steps)
 	for i, step := range s.scope.Steps {
@@ -142,12 +157,15 @@ func (p *platformBuild) resolve(ctx context.Context, name string, platform v1.Pl
 	o.Store, o.Log, o.Progress = p.Store, p.log(), p.Progress
 	o.Pull = p.plan.Options.Pull
 	o.Layer = layers.Options{Time: p.plan.Options.Time, Compression: p.plan.Options.Compression}
-	return base.Resolve(ctx, source(p.plan.Options.Bases, name), platform, o)
+	return base.Resolve(ctx, baseSource(p.plan.Options.Bases, name), platform, o)
 }
 
 // apply does what a step does beside changing the configuration.
 func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 	origin := a.Step.At()
+	if s.run.preview != nil {
+		s.run.preview.step(a.Step)
+	}
 	wrong := func(err error) error { return &InputError{Origin: origin, Err: err} }
 	var upper layers.Tree
 	var err error
@@ -192,7 +210,9 @@ func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 	if err != nil {
 		return &StepError{Origin: origin, Err: err}
 	}
-	s.tell(origin, made)
+	if s.run.preview == nil {
+		s.tell(origin, made)
+	}
 	s.note(a, false)
 	return nil
 }
@@ -233,6 +253,11 @@ func (s *stage) add(ctx context.Context, key string, upper layers.Tree) (string,
 		if known, err = s.run.Store.Record(key, &d); err != nil {
 			return "", err
 		}
+	}
+	if v := s.run.preview; v != nil {
+		v.layer(d, known && s.run.Store.Has(d.Digest), upper.Len())
+		s.view = layers.Overlay(s.view, upper)
+		return "looked at", nil
 	}
 	made := "unchanged"
 	if !known || !s.run.Store.Has(d.Digest) {
@@ -323,7 +348,7 @@ func (p *platformBuild) from(ctx context.Context, step dockerfile.Copy) (layers.
 
 // other returns the files of an image, or of a folder given as a build context.
 func (p *platformBuild) other(ctx context.Context, name string) (layers.Tree, error) {
-	if dir := source(p.plan.Options.Bases, name); isFolder(dir) {
+	if dir := baseSource(p.plan.Options.Bases, name); isFolder(dir) {
 		files, err := openContext(ctx, dir, "")
 		if err != nil {
 			return layers.Tree{}, err
@@ -413,8 +438,9 @@ func isLocal(name string) bool {
 // imageView shows the image as built so far to what reads files in it by their
 // absolute paths.
 type imageView struct {
-	tree   layers.Tree
-	prefix string // of the Python in it
+	tree    layers.Tree
+	prefix  string // of the Python in it
+	version string // of its Python, "3.13"
 }
 
 // maxImageFile bounds the files read from an image for their settings and
@@ -459,7 +485,7 @@ func (d dirEntry) Type() fs.FileMode {
 func (v *imageView) parseOptions(scope *dockerfile.Scope) pip.ParseOptions {
 	o := pip.ParseOptions{Env: environ(scope.Env()), Dir: scope.Config.WorkingDir}
 	if v != nil {
-		o.ReadFile, o.ReadDir, o.PythonPrefix = v.readFile, v.readDir, v.prefix
+		o.ReadFile, o.ReadDir, o.PythonPrefix, o.PythonVersion = v.readFile, v.readDir, v.prefix, v.version
 	}
 	return o
 }

@@ -53,7 +53,7 @@ type ControlReader struct {
 // NewControlReader returns a reader of the paragraphs in r.
 func NewControlReader(r io.Reader) *ControlReader {
 	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	lines.Buffer(make([]byte, 0, 4<<10), maxLine)
 	return &ControlReader{lines: lines}
 }
 

@@ -53,8 +53,9 @@ type Options struct {
 	Client *http.Client
 	// Cache keeps indexes and packages. Required.
 	Cache Cache
-	// Scratch is the directory for a root's unpacked packages; "" is the
-	// system's directory for temporary files.
+	// Scratch is the directory for a root's unpacked packages and for indexes
+	// while they are looked into; "" is the system's directory for temporary
+	// files.
 	Scratch string
 	// Host are the host's apt sources, from which the mirror is taken where
 	// neither the Spec nor Mirror names one.
@@ -96,8 +97,14 @@ func (o Options) client() *http.Client {
 }
 
 func (o Options) progress(what string, total int64) io.WriteCloser {
-	if o.Progress != nil {
-		if bar := o.Progress(what, total); bar != nil {
+	return OpenBar(o.Progress, what, total)
+}
+
+// OpenBar opens a bar with an [Options].Progress, or one that shows nothing
+// where that is nil or gives none.
+func OpenBar(progress func(what string, total int64) io.WriteCloser, what string, total int64) io.WriteCloser {
+	if progress != nil {
+		if bar := progress(what, total); bar != nil {
 			return bar
 		}
 	}

@@ -1,324 +1,151 @@
 package debian
 
 import (
-	"compress/bzip2"
-	"context"
+	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
-	"net/http"
-	"path"
+	"math"
+	"os"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"github.com/mikelolasagasti/xz"
-	"golang.org/x/sync/errgroup"
 )
 
-// Bounds on what is unpacked, so that a small file cannot fill the disk.
-const (
-	maxIndex = 1 << 30 // an index of packages; main of sid has 55 MB
-	maxData  = 8 << 30 // the files of one package; the largest in Debian have about 2 GB
-	// maxDictionary is what "xz -9" needs, the most that dpkg-deb makes.
-	maxDictionary = 64 << 20
-)
-
-// packageInfo is what an index says of one package, of those fields that are
-// needed to choose it. Relationship fields are parsed when they are looked at.
-type packageInfo struct {
-	name                                   string
-	version                                Version
-	arch                                   string
-	multiArch                              string
-	essential                              bool
-	priority                               string
-	preDepends, depends, conflicts, breaks string
-	provides                               []Relation
-	filename                               string
-	sha256                                 string
-	size                                   int64
-	suite                                  string // of the source that has it
-}
-
-func (p *packageInfo) String() string { return p.name + " " + p.version.String() }
-
-// index is all packages of some sources for one architecture.
+// index is all packages of some sources for one architecture. A release has
+// some seventy thousand, of which a root takes a few dozen: their paragraphs lie
+// in a file, and in memory is only where. What was looked at stays, so that one
+// package is one *packageInfo.
 type index struct {
-	arch     string
-	byName   map[string][]*packageInfo // highest version first; of one version, the first source's
-	provided map[string][]*packageInfo // by the names they provide
+	arch string
 	// dates are the Dates of the suites' indexes, by suite.
 	dates map[string]string
+	// err is what reading the file back ended with; lookups find nothing more
+	// after it.
+	err error
+
+	file     *os.File
+	unlinked bool // the file has no name any more
+	out      *bufio.Writer
+	size     int64
+	seed     maphash.Seed
+	// byName and provided are in order of names' hashes; those of one name in
+	// the order in which they were added.
+	byName, provided []place
+	known            map[string][]*packageInfo
 }
 
-// load fetches, checks and reads the sources' indexes.
-func (o Options) load(ctx context.Context, spec Spec, sources []Source) (*index, error) {
-	type part struct {
-		date     string
-		packages []*packageInfo
-	}
-	parts := make([]part, len(sources))
-	group, ctx := errgroup.WithContext(ctx)
-	for i, s := range sources {
-		group.Go(func() error {
-			r, err := o.release(ctx, spec, s)
-			if missing(err) && s.Optional {
-				o.log().Warn(fmt.Sprintf("the mirror has no suite %s; going on without it", s.Suite))
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			parts[i].date = r.date.Format("2006-01-02T15:04:05Z")
-			for _, component := range s.Components {
-				list, err := o.packages(ctx, s, r, component, spec.Arch)
-				if err != nil {
-					return err
-				}
-				parts[i].packages = append(parts[i].packages, list...)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
+// place is where in the file a paragraph is that has to do with a name.
+type place struct {
+	name uint64 // its hash; the paragraph tells whether it is the one
+	at   int64
+}
+
+// newIndex makes an empty index, whose file is in dir.
+func newIndex(dir, arch string) (*index, error) {
+	f, err := os.CreateTemp(dir, "debian-index-")
+	if err != nil {
 		return nil, err
 	}
-	x := &index{arch: spec.Arch, byName: map[string][]*packageInfo{}, provided: map[string][]*packageInfo{}, dates: map[string]string{}}
-	for i, p := range parts {
-		if p.date != "" {
-			x.dates[sources[i].Suite] = p.date
-		}
-		for _, pkg := range p.packages {
-			x.add(pkg)
-		}
-	}
-	for _, list := range x.byName {
-		slices.SortStableFunc(list, func(a, b *packageInfo) int { return b.version.Compare(a.version) })
-	}
-	return x, nil
+	return &index{
+		arch: arch, dates: map[string]string{}, known: map[string][]*packageInfo{}, seed: maphash.MakeSeed(), file: f,
+		unlinked: os.Remove(f.Name()) == nil, // where that can be done to an open file nothing is left behind
+		out:      bufio.NewWriterSize(f, 64<<10),
+	}, nil
 }
 
-func (x *index) add(p *packageInfo) {
-	x.byName[p.name] = append(x.byName[p.name], p)
+// close ends the index and removes its file.
+func (x *index) close() error {
+	err := x.file.Close()
+	if !x.unlinked {
+		err = errors.Join(err, os.Remove(x.file.Name()))
+	}
+	return err
+}
+
+// add puts a package into the index.
+func (x *index) add(p *packageInfo, paragraph Paragraph) error {
+	x.byName = append(x.byName, place{x.hash(p.name), x.size})
 	for _, r := range p.provides {
-		x.provided[r.Name] = append(x.provided[r.Name], p)
+		x.provided = append(x.provided, place{x.hash(r.Name), x.size})
 	}
+	n, err := paragraph.writeTo(x.out)
+	x.size += n
+	return err
 }
 
-func missing(err error) bool {
-	var status *StatusError
-	return errors.As(err, &status) && (status.Status == http.StatusNotFound || status.Status == http.StatusGone)
+func (x *index) hash(name string) uint64 { return maphash.String(x.seed, name) }
+
+// ready ends the adding and lets lookups begin.
+func (x *index) ready() error {
+	for _, list := range [][]place{x.byName, x.provided} {
+		slices.SortFunc(list, func(a, b place) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.at, b.at)) })
+	}
+	return x.out.Flush()
 }
 
-// release fetches and checks a source's InRelease.
-func (o Options) release(ctx context.Context, spec Spec, s Source) (release, error) {
-	text, err := o.read(ctx, s.URI+"/dists/"+s.Suite+"/InRelease", maxRelease)
-	if missing(err) {
-		return release{}, &SuiteError{Suite: s.Suite, Err: err}
+// named returns the packages of a name: the highest version first; of one
+// version, that of the source that was added first.
+func (x *index) named(name string) []*packageInfo {
+	list, ok := x.known[name]
+	if ok || x.err != nil {
+		return list
 	}
-	if err != nil {
-		return release{}, err
-	}
-	now := o.now()
-	if spec.Snapshot != "" {
-		// What a snapshot serves was valid then; so were the keys that signed it.
-		if now, err = snapshotMoment(spec.Snapshot); err != nil {
-			return release{}, err
+	for _, p := range x.read(x.byName, name) {
+		if p.name == name {
+			list = append(list, p)
 		}
 	}
-	text, err = s.Keyring.open(text, now)
-	if err != nil {
-		return release{}, &SignatureError{s.inRelease(), err}
-	}
-	r, err := parseRelease(text)
-	if err != nil {
-		return release{}, fmt.Errorf("read %s: %w", s.inRelease(), err)
-	}
-	return r, r.check(s, now, spec.IgnoreExpiry)
+	slices.SortStableFunc(list, func(a, b *packageInfo) int { return b.version.Compare(a.version) })
+	x.known[name] = list
+	return list
 }
 
-// packages reads the indexes of one component of a source: the architecture's,
-// and that of the packages for all where the archive keeps them apart.
-func (o Options) packages(ctx context.Context, s Source, r release, component, arch string) ([]*packageInfo, error) {
-	// A security archive calls its components updates/main and so on, and files them under main.
-	if !slices.ContainsFunc(r.components, func(c string) bool { return path.Base(c) == component }) {
-		return nil, fmt.Errorf("read %s: it has no component %q, but %s", s.inRelease(), component, strings.Join(r.components, ", "))
-	}
-	if !slices.Contains(r.architectures, arch) {
-		return nil, fmt.Errorf("read %s: it has no architecture %q, but %s", s.inRelease(), arch, strings.Join(r.architectures, ", "))
-	}
-	list, err := o.packagesIn(ctx, s, r, component+"/binary-"+arch, arch)
-	if err != nil || r.allInArch || !slices.Contains(r.architectures, "all") {
-		return list, err
-	}
-	if _, _, ok := r.indexIn(component + "/binary-all"); !ok {
-		return list, nil
-	}
-	all, err := o.packagesIn(ctx, s, r, component+"/binary-all", arch)
-	return append(list, all...), err
-}
-
-// indexIn chooses the form of a Packages file that takes the fewest bytes.
-func (r release) indexIn(dir string) (name string, f indexFile, ok bool) {
-	for _, ext := range []string{".xz", ".zst", ".gz", ".bz2", ""} {
-		name = dir + "/Packages" + ext
-		if f, ok = r.files[name]; ok {
-			return name, f, true
-		}
-	}
-	return "", indexFile{}, false
-}
-
-func (o Options) packagesIn(ctx context.Context, s Source, r release, dir, arch string) ([]*packageInfo, error) {
-	name, file, ok := r.indexIn(dir)
-	if !ok {
-		return nil, fmt.Errorf("read %s: it lists no %s/Packages", s.inRelease(), dir)
-	}
-	root := s.URI + "/dists/" + s.Suite + "/"
-	w := wanted{root + name, file}
-	bar := o.progress(fmt.Sprintf("index of %s", s.Suite), file.size)
-	defer bar.Close()
-	var body io.ReadCloser
-	err := error(nil)
-	if r.byHash {
-		// By its hash a file is there while the archive is changed, too.
-		body, err = o.open(ctx, wanted{root + path.Dir(name) + "/by-hash/SHA256/" + file.sha256, file}, bar)
-	}
-	if !r.byHash || missing(err) {
-		body, err = o.open(ctx, w, bar)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	plain, done, err := decompress(body, path.Ext(name), maxIndex)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", redact(w.url), err)
-	}
-	defer done()
-	list, err := parsePackages(plain, s.Suite, arch)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", redact(w.url), err)
-	}
-	return list, nil
-}
-
-// parsePackages reads a Packages file. A package that no one could fetch or
-// that is for another architecture is passed over.
-func parsePackages(r io.Reader, suite, arch string) ([]*packageInfo, error) {
-	control := NewControlReader(r)
-	control.Only = []string{"Package", "Version", "Architecture", "Multi-Arch", "Essential", "Priority",
-		"Pre-Depends", "Depends", "Conflicts", "Breaks", "Provides", "Filename", "SHA256", "Size"}
+// providing returns the packages that provide a name, in the order of adding.
+func (x *index) providing(name string) []*packageInfo {
 	var list []*packageInfo
-	for {
-		p, err := control.Next()
-		if errors.Is(err, io.EOF) {
-			return list, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		info, err := newPackageInfo(p)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: package %.80q: %w", p[0].Line, p.Get("Package"), err)
-		}
-		if info.arch != "all" && info.arch != arch {
+	for _, p := range x.read(x.provided, name) {
+		if !slices.ContainsFunc(p.provides, func(r Relation) bool { return r.Name == name }) {
 			continue
 		}
-		info.suite = suite
-		list = append(list, info)
-	}
-}
-
-func newPackageInfo(p Paragraph) (*packageInfo, error) {
-	v, err := ParseVersion(p.Get("Version"))
-	if err != nil {
-		return nil, err
-	}
-	info := &packageInfo{
-		name: p.Get("Package"), version: v, arch: p.Get("Architecture"), multiArch: p.Get("Multi-Arch"),
-		essential: p.Get("Essential") == "yes", priority: p.Get("Priority"),
-		preDepends: p.Get("Pre-Depends"), depends: p.Get("Depends"),
-		conflicts: p.Get("Conflicts"), breaks: p.Get("Breaks"),
-		filename: p.Get("Filename"), sha256: p.Get("SHA256"),
-	}
-	if !validName(info.name) || !validName(info.arch) {
-		return nil, errors.New("its name or architecture is not valid")
-	}
-	if info.size, err = strconv.ParseInt(p.Get("Size"), 10, 64); err != nil || info.size < 0 {
-		return nil, errors.New("its Size is not a number")
-	}
-	if !validSHA256(info.sha256) {
-		return nil, errors.New("its SHA256 is not one")
-	}
-	if !validPoolPath(info.filename) {
-		return nil, fmt.Errorf("its Filename %.80q leads outside the archive", info.filename)
-	}
-	provides, err := ParseDependencies(p.Get("Provides"))
-	if err != nil {
-		return nil, fmt.Errorf("Provides: %w", err)
-	}
-	for _, group := range provides {
-		info.provides = append(info.provides, group...)
-	}
-	return info, nil
-}
-
-// validPoolPath says whether a Filename leads to a file beneath the archive's
-// root by an address that needs no escapes.
-func validPoolPath(s string) bool {
-	return s != "" && s == path.Clean(s) && !path.IsAbs(s) && s != "." && s != ".." &&
-		!strings.HasPrefix(s, "../") && only(s, "+-._~/:@,=%")
-}
-
-// decompress returns what r holds, by the ending of its name, up to limit
-// bytes, beyond which reading is an error. The function given back ends the
-// decoder.
-func decompress(r io.Reader, ext string, limit int64) (io.Reader, func(), error) {
-	var plain io.Reader
-	done := func() {}
-	switch ext {
-	case ".xz":
-		x, err := xz.NewReader(r, maxDictionary)
-		if err != nil {
-			return nil, nil, err
+		same := x.named(p.name)
+		if i := slices.IndexFunc(same, func(q *packageInfo) bool { return q.at == p.at }); i >= 0 && !slices.Contains(list, same[i]) {
+			list = append(list, same[i])
 		}
-		plain = x
-	case ".zst":
-		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, nil, err
-		}
-		plain, done = z, z.Close
-	case ".gz":
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, nil, err
-		}
-		plain = z
-	case ".bz2":
-		plain = bzip2.NewReader(r)
-	case "", ".tar":
-		plain = r
-	default:
-		return nil, nil, fmt.Errorf("its compression %q is not known", ext)
 	}
-	return &boundedReader{r: plain, left: limit}, done, nil
+	return list
 }
 
-// boundedReader gives an error where there is more than was bargained for.
-type boundedReader struct {
-	r    io.Reader
-	left int64
+// read reads the paragraphs that a name's hash stands for.
+func (x *index) read(places []place, name string) []*packageInfo {
+	hash := x.hash(name)
+	i, _ := slices.BinarySearchFunc(places, hash, func(p place, hash uint64) int { return cmp.Compare(p.name, hash) })
+	var list []*packageInfo
+	for ; i < len(places) && places[i].name == hash && x.err == nil; i++ {
+		at := places[i].at
+		paragraph, err := NewControlReader(io.NewSectionReader(x.file, at, math.MaxInt64-at)).Next()
+		if err == nil {
+			var p *packageInfo
+			if p, err = newPackageInfo(paragraph); err == nil {
+				p.at = at
+				list = append(list, p)
+			}
+		}
+		if err != nil {
+			x.err = fmt.Errorf("read index of packages again: %w", err)
+		}
+	}
+	return list
 }
 
-func (b *boundedReader) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	if b.left -= int64(n); b.left < 0 {
-		return 0, errors.New("it unpacks to more than is allowed")
+// writeTo writes the paragraph as it can be read again, with an empty line
+// after it.
+func (p Paragraph) writeTo(w io.StringWriter) (int64, error) {
+	var b strings.Builder
+	for _, f := range p {
+		b.WriteString(f.Name + ": " + strings.ReplaceAll(f.Value, "\n", "\n ") + "\n")
 	}
-	return n, err
+	n, err := w.WriteString(b.String() + "\n")
+	return int64(n), err
 }

@@ -2,6 +2,7 @@ package debian
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,11 +76,12 @@ func (l Lock) check() error {
 //
 // Errors: [*NoMirrorError], [*SnapshotError], [*SignatureError],
 // [*ValidityError], [*StatusError], [*ContentError], [*UnsatisfiableError].
-func Resolve(ctx context.Context, spec Spec, o Options) (Lock, error) {
-	x, err := o.indexOf(ctx, spec)
+func Resolve(ctx context.Context, spec Spec, o Options) (lock Lock, err error) {
+	x, err := o.indexOf(ctx, spec, "")
 	if err != nil {
 		return Lock{}, err
 	}
+	defer func() { err = errors.Join(err, x.close()) }()
 	always := make([]Relation, 0, 8)
 	for _, name := range Always() {
 		always = append(always, Relation{Name: name})
@@ -96,7 +98,7 @@ func Resolve(ctx context.Context, spec Spec, o Options) (Lock, error) {
 	if err != nil {
 		return Lock{}, err
 	}
-	lock := Lock{Rules: Rules, Suite: spec.Suite, Arch: spec.Arch, Dates: x.dates}
+	lock = Lock{Rules: Rules, Suite: spec.Suite, Arch: spec.Arch, Dates: x.dates}
 	for _, p := range all {
 		lock.Packages = append(lock.Packages, Locked{
 			Name: p.name, Version: p.version.String(), Arch: p.arch, SHA256: p.sha256, Size: p.size,
@@ -121,8 +123,8 @@ func (s Spec) requests() ([]Relation, error) {
 	return list, nil
 }
 
-// indexOf loads the index that a Spec is resolved in.
-func (o Options) indexOf(ctx context.Context, spec Spec) (*index, error) {
+// indexOf loads the index that a Spec is resolved in, or what it has of one name.
+func (o Options) indexOf(ctx context.Context, spec Spec, only string) (*index, error) {
 	sources, err := o.sources(spec)
 	if err != nil {
 		return nil, err
@@ -133,7 +135,7 @@ func (o Options) indexOf(ctx context.Context, spec Spec) (*index, error) {
 	if !moving(spec.Suite) && !slices.ContainsFunc(sources, func(s Source) bool { return strings.HasSuffix(s.Suite, "-security") }) {
 		o.log().Warn(fmt.Sprintf("no security archive is known for Debian %s: name it after the mirror, with a comma between", spec.Suite))
 	}
-	return o.load(ctx, spec, sources)
+	return o.load(ctx, spec, sources, only)
 }
 
 // Architecture returns Debian's name for a platform of an image (GOARCH and

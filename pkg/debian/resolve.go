@@ -1,6 +1,7 @@
 package debian
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,8 +58,8 @@ func (x *index) closure(requests []Relation, drop func(string) bool) ([]*package
 	s := &solver{index: x, chosen: map[string]*packageInfo{}}
 	s.drop = func(name string) bool { return drop != nil && drop(name) && !asked[name] }
 	for _, r := range requests {
-		if err := s.need(Alternatives{r}, nil); err != nil {
-			return nil, err
+		if err := s.need(Alternatives{r}, nil); err != nil || x.err != nil {
+			return nil, cmp.Or(x.err, err)
 		}
 	}
 	return s.order, nil
@@ -137,16 +138,17 @@ func (s *solver) candidates(group Alternatives) (list []*packageInfo, met bool) 
 // version first, then those that provide it, the more important first.
 func (x *index) meeting(r Relation) []*packageInfo {
 	var list, providers []*packageInfo
-	for i, p := range x.byName[r.Name] {
+	named := x.named(r.Name)
+	for i, p := range named {
 		// Lower versions are there for a bound that the highest does not meet.
-		if r.allows(p.version) && x.archMeets(p, r.Arch) && !slices.ContainsFunc(x.byName[r.Name][:i], func(q *packageInfo) bool {
+		if r.allows(p.version) && x.archMeets(p, r.Arch) && !slices.ContainsFunc(named[:i], func(q *packageInfo) bool {
 			return q.version.Compare(p.version) == 0
 		}) {
 			list = append(list, p)
 		}
 	}
-	for _, p := range x.provided[r.Name] {
-		if x.byName[p.name][0] != p || p.name == r.Name {
+	for _, p := range x.providing(r.Name) {
+		if x.named(p.name)[0] != p || p.name == r.Name {
 			continue // replaced by a higher version
 		}
 		for _, provided := range p.provides {
@@ -239,7 +241,7 @@ func (p *packageInfo) refuses(q *packageInfo) bool {
 func (s *solver) whyNone(group Alternatives) string {
 	var known []string
 	for _, r := range group {
-		for _, p := range s.index.byName[r.Name] {
+		for _, p := range s.index.named(r.Name) {
 			known = append(known, p.String())
 		}
 	}

@@ -2,6 +2,7 @@ package debian
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,20 +13,26 @@ import (
 // indexOf makes an index of short paragraphs: "name version; Field: value; …".
 func indexOf(t *testing.T, lines ...string) *index {
 	t.Helper()
-	x := &index{arch: "amd64", byName: map[string][]*packageInfo{}, provided: map[string][]*packageInfo{}}
+	x, err := newIndex(t.TempDir(), "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := x.close(); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, line := range lines {
 		head, fields, _ := strings.Cut(line, "; ")
 		name, v, _ := strings.Cut(head, " ")
 		text := "Package: " + name + "\nVersion: " + v + "\nArchitecture: amd64\nSize: 1\nSHA256: " + strings.Repeat("0", 64) +
 			"\nFilename: pool/" + name + ".deb\n" + strings.ReplaceAll(fields, "; ", "\n") + "\n"
-		list, err := parsePackages(strings.NewReader(text), "trixie", "amd64")
-		if err != nil || len(list) != 1 {
+		if err := x.addPackages(t.Context(), strings.NewReader(text), "trixie", ""); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		x.add(list[0])
 	}
-	for _, list := range x.byName {
-		slices.SortStableFunc(list, func(a, b *packageInfo) int { return b.version.Compare(a.version) })
+	if err := x.ready(); err != nil {
+		t.Fatal(err)
 	}
 	return x
 }
@@ -113,19 +120,56 @@ func TestClosure(t *testing.T) {
 
 func TestParsePackagesRefusesHostileEntries(t *testing.T) {
 	good := "Package: a\nVersion: 1\nArchitecture: all\nSize: 1\nSHA256: " + strings.Repeat("0", 64) + "\nFilename: pool/a.deb\n"
-	if _, err := parsePackages(strings.NewReader(good), "trixie", "amd64"); err != nil {
-		t.Fatal(err)
+	packages := func(text string) (int, error) {
+		x := indexOf(t)
+		err := x.addPackages(t.Context(), strings.NewReader(text), "trixie", "")
+		return len(x.byName), err
+	}
+	if n, err := packages(good); n != 1 || err != nil {
+		t.Fatal(n, err)
 	}
 	for from, to := range map[string]string{
 		"pool/a.deb": "../../etc/passwd", "Filename: pool": "Filename: /pool", "a.deb": "a.deb?x=http://h", "Package: a": "Package: ../a",
 		"Version: 1": "Version: ", "Size: 1": "Size: -1", "SHA256: 0": "SHA256: ", "Architecture: all": "Architecture: a/b", "pool/": "pool//../",
+		good: "Maintainer: someone\n",
 	} {
-		if _, err := parsePackages(strings.NewReader(strings.Replace(good, from, to, 1)), "trixie", "amd64"); err == nil {
+		if _, err := packages(strings.Replace(good, from, to, 1)); err == nil {
 			t.Errorf("an entry with %q is taken", to)
 		}
 	}
-	list, err := parsePackages(strings.NewReader(strings.Replace(good, "all", "arm64", 1)), "trixie", "amd64")
-	if err != nil || len(list) != 0 {
-		t.Errorf("an entry for another architecture: %v, %v", list, err)
+	if n, err := packages(strings.Replace(good, "all", "arm64", 1)); n != 0 || err != nil {
+		t.Errorf("an entry for another architecture: %d, %v", n, err)
+	}
+}
+
+// What the index gives back is what was put in, also where a field goes on over
+// several lines.
+func TestIndexKeepsPackages(t *testing.T) {
+	x := indexOf(t, "a 1:2-3; Depends: b,\n c (>= 1); Multi-Arch: foreign; Essential: yes; Priority: required; Provides: v (= 2), w", "a 1", "b 1; Provides: v", "d 1")
+	list := x.named("a")
+	if len(list) != 2 || len(x.named("v")) != 0 || x.err != nil {
+		t.Fatalf("%v, %v", list, x.err)
+	}
+	p := list[0]
+	if depends, err := ParseDependencies(p.depends); err != nil || len(depends) != 2 {
+		t.Errorf("depends %q: %v", p.depends, err)
+	}
+	if p.version.String() != "1:2-3" || !p.essential || p.multiArch != "foreign" || p.priority != "required" || p.suite != "trixie" ||
+		p.filename != "pool/a.deb" || p.size != 1 || len(p.provides) != 2 {
+		t.Errorf("%+v", p)
+	}
+	if got := x.providing("v"); len(got) != 2 || got[0] != p || got[1] != x.named("b")[0] {
+		t.Errorf("providers: %v", got)
+	}
+	whole := x.file
+	defer func() { x.file = whole }()
+	var err error
+	if x.file, err = os.Open(os.DevNull); err != nil {
+		t.Fatal(err)
+	}
+	defer x.file.Close()
+	list, err = x.closure([]Relation{{Name: "b"}, {Name: "d"}}, nil)
+	if err == nil || errors.As(err, new(*UnsatisfiableError)) {
+		t.Errorf("an index that cannot be read: %v, %v", list, err)
 	}
 }

@@ -162,11 +162,15 @@ func (l Locked) wanted(root string) wanted {
 // [io/fs.ErrNotExist] where the package has no such file, and an
 // [*UnsatisfiableError] where the suite has no such package.
 func File(ctx context.Context, spec Spec, name, file string, limit int64, o Options) (content []byte, err error) {
-	x, err := o.indexOf(ctx, spec)
+	x, err := o.indexOf(ctx, spec, name)
 	if err != nil {
 		return nil, err
 	}
-	found := x.meeting(Relation{Name: name})
+	defer func() { err = errors.Join(err, x.close()) }()
+	found := x.named(name)
+	if x.err != nil {
+		return nil, x.err
+	}
 	if len(found) == 0 {
 		return nil, &UnsatisfiableError{Dependency: name, Reason: "no such package in the suite"}
 	}

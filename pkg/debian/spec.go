@@ -1,9 +1,12 @@
 package debian
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,7 +40,8 @@ type Spec struct {
 	Snapshot string
 	// Mirror is as in [Options], and beats it.
 	Mirror string
-	// SignedBy is the file of the keyring that alone is trusted.
+	// SignedBy is the file of the keyring that alone is trusted; a relative path
+	// is taken from the working directory.
 	SignedBy string
 	// IgnoreExpiry takes indexes past their Valid-Until.
 	IgnoreExpiry bool
@@ -209,6 +213,22 @@ func (e *SnapshotError) Hint() string {
 	return "name the service's archive with mirror=…/archive/debian, which the time is put after"
 }
 
+// ReadKeyring reads the file SignedBy; nil if none is named.
+func (s Spec) ReadKeyring() (Keyring, error) {
+	if s.SignedBy == "" {
+		return nil, nil
+	}
+	dir, name := filepath.Split(s.SignedBy)
+	b, err := readBounded(os.DirFS(filepath.Clean(dir)), name)
+	if inFile := new(fs.PathError); errors.As(err, &inFile) {
+		err = inFile.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read keyring %s: %w", s.SignedBy, err)
+	}
+	return Keyring{b}, nil
+}
+
 // sources returns the suites that a Spec is resolved in, the release itself
 // first, and whether security updates are among them.
 func (o Options) sources(s Spec) ([]Source, error) {
@@ -218,11 +238,9 @@ func (o Options) sources(s Spec) ([]Source, error) {
 	}
 	var keys Keyring
 	if s.SignedBy != "" {
-		b, err := os.ReadFile(s.SignedBy)
-		if err != nil {
-			return nil, fmt.Errorf("read keyring: %w", err)
+		if keys, err = s.ReadKeyring(); err != nil {
+			return nil, err
 		}
-		keys = Keyring{b}
 	} else if o.Keyring != nil {
 		keys = o.Keyring
 	}

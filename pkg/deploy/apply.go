@@ -122,9 +122,9 @@ func (p *Plan) updateService(ctx context.Context) (*types.Service, error) {
 }
 
 // creationPatience is how long a new service is tried again in a cluster that
-// was made a moment ago: the cluster may not be known everywhere yet, and in a
-// new account ECS is still making its service-linked role, of which it says no
-// more than that a parameter is invalid.
+// was made a moment ago, if there is that much time: the cluster may not be
+// known everywhere yet, and in a new account ECS is still making its
+// service-linked role.
 const creationPatience = 20 * time.Second
 
 func (p *Plan) createService(ctx context.Context) (*types.Service, error) {
@@ -148,17 +148,24 @@ func (p *Plan) createService(ctx context.Context) (*types.Service, error) {
 			return out.Service, nil
 		}
 		refused := &APIError{Doing: "create service " + p.Service + " in cluster " + p.Cluster, Action: "ecs:CreateService", Cause: err}
-		var invalid *types.InvalidParameterException
-		var noCluster *types.ClusterNotFoundException
-		again := p.CreateCluster && (errors.As(err, &invalid) || errors.As(err, &noCluster))
-		if !again || p.options.Clock.Now().Sub(start) >= creationPatience {
+		left := min(creationPatience, p.options.Timeout) - p.options.Clock.Now().Sub(start)
+		if !p.CreateCluster || !notYet(err) || left <= 0 {
 			return nil, refused
 		}
 		p.options.Log.Info(fmt.Sprintf("not accepted yet in the new cluster, trying again: %s", refused))
-		if err := p.options.Clock.Sleep(ctx, p.options.pause(n)); err != nil {
+		if err := p.options.Clock.Sleep(ctx, min(left, p.options.pause(n))); err != nil {
 			return nil, refused
 		}
 	}
+}
+
+// notYet says whether a new cluster may still come to accept what it refuses
+// now. A wrong subnet and the missing role have one error code; only the words
+// tell them apart. Where ECS rewords them the error is returned at once.
+func notYet(err error) bool {
+	var noCluster *types.ClusterNotFoundException
+	var invalid *types.InvalidParameterException
+	return errors.As(err, &noCluster) || errors.As(err, &invalid) && serviceRole.MatchString(invalid.ErrorMessage())
 }
 
 // clientToken makes a repeated CreateService the same request to ECS, not a

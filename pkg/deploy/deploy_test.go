@@ -587,7 +587,7 @@ func TestRunWaitsForADeletedService(t *testing.T) {
 
 func TestRunRetriesInANewClusterOnly(t *testing.T) {
 	f, api := startECS(t)
-	f.deny["CreateService"] = "InvalidParameterException"
+	f.deny["CreateService"] = "ClusterNotFoundException"
 	in, log := input(t, f, "a", taskFile, serviceFile)
 	_, err := Run(t.Context(), api, in)
 	var refused *APIError
@@ -598,7 +598,7 @@ func TestRunRetriesInANewClusterOnly(t *testing.T) {
 	if _, err = Run(t.Context(), api, in); !errors.As(err, &refused) || f.count("CreateService") != 1 {
 		t.Errorf("err = %v after %d tries", err, f.count("CreateService"))
 	}
-	if want := "create service boyacky-service in cluster handon-cluster: InvalidParameterException: said by the fake"; err.Error() != want {
+	if want := "create service boyacky-service in cluster handon-cluster: ClusterNotFoundException: said by the fake"; err.Error() != want {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -671,6 +671,47 @@ func TestRunDeniedSaysWhatItTakes(t *testing.T) {
 		if !errors.As(err, &refused) || !strings.Contains(refused.Hint(), action) {
 			t.Errorf("%s: err = %v", op, err)
 		}
+	}
+}
+
+func TestRunInANewCluster(t *testing.T) {
+	role := refusal{"InvalidParameterException", "Unable to assume the service linked role. Please verify that the ECS service linked role exists."}
+	for name, test := range map[string]struct {
+		no         refusal
+		lasts      time.Duration // of the refusal
+		timeout    time.Duration
+		ok, waited bool
+	}{
+		"the role is being made":           {role, 8 * time.Second, 0, true, true},
+		"the role is never made":           {role, time.Hour, 0, false, true},
+		"the role takes more than is left": {role, 8 * time.Second, 4 * time.Second, false, true},
+		"the cluster is not known yet":     {refusal{"ClusterNotFoundException", "Cluster not found."}, 8 * time.Second, 0, true, true},
+		"a wrong subnet":                   {refusal{"InvalidParameterException", "The subnet ID 'subnet-1' does not exist (ErrorCode: InvalidSubnetID.NotFound)"}, 8 * time.Second, 0, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, api := startECS(t)
+			start := f.now
+			var last time.Duration
+			f.refuse = func(op string) *refusal {
+				if op != "CreateService" {
+					return nil
+				}
+				if last = f.now.Sub(start); last >= test.lasts {
+					return nil
+				}
+				return &test.no
+			}
+			in, _ := input(t, f, "a", taskFile, serviceFile)
+			in.Timeout = test.timeout
+			_, err := Run(t.Context(), api, in)
+			var refused *APIError
+			if (err == nil) != test.ok || err != nil && !errors.As(err, &refused) {
+				t.Errorf("err = %v", err)
+			}
+			if waited := last > 0; waited != test.waited || last > creationPatience || test.timeout > 0 && last > test.timeout {
+				t.Errorf("waited for %s", last)
+			}
+		})
 	}
 }
 

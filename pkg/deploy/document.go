@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/schemas"
 	"github.com/aws/smithy-go"
+	"github.com/moby/buildkit/util/suggest"
 )
 
 // Files names the two input files: JSON as the AWS CLI takes it with
@@ -295,39 +296,15 @@ func memberNames(s *smithy.Schema) []string {
 }
 
 // nearest is the member that a misspelt key most likely means: the same but for
-// case, or within a third of its letters; "" if there is none.
+// case, or two letters away; "" if there is none.
 func nearest(key string, s *smithy.Schema) string {
-	if len(key) > 64 {
+	names := memberNames(s)
+	if i := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(name, key) }); i >= 0 {
+		return names[i]
+	}
+	if len(key) > 64 { // longer than any member; the search takes its length times theirs
 		return ""
 	}
-	best, bestDistance := "", len(key)/3+2
-	for _, name := range memberNames(s) {
-		if strings.EqualFold(name, key) {
-			return name
-		}
-		if dist := editDistance(strings.ToLower(key), strings.ToLower(name)); dist < bestDistance {
-			best, bestDistance = name, dist
-		}
-	}
-	return best
-}
-
-// editDistance is the Levenshtein distance in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
+	near, _ := suggest.Search(key, names, true)
+	return near
 }

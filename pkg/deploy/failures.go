@@ -51,6 +51,10 @@ type cause struct {
 
 func re(s string) *regexp.Regexp { return regexp.MustCompile(`(?is)` + s) }
 
+// serviceRole is in what CreateService answers while ECS is making its
+// service-linked role ("Using service-linked roles for Amazon ECS").
+var serviceRole = re(`service[ -]linked role`)
+
 var causes = []cause{
 	// What a rollout or AWS's upkeep does by itself.
 	{reason: re(`^Scaling activity initiated by`), class: classNormal},

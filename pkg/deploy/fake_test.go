@@ -37,10 +37,11 @@ type fakeECS struct {
 	inputs   map[string][]map[string]any
 
 	deny     map[string]string // operation → error code
-	throttle map[string]int    // operation → how often
-	lag      int               // reads of a service that are stale after a change
-	lying    bool              // updates are accepted and never carried out
-	noState  bool              // no rollout state, as behind a Classic Load Balancer
+	refuse   func(op string) *refusal
+	throttle map[string]int // operation → how often
+	lag      int            // reads of a service that are stale after a change
+	lying    bool           // updates are accepted and never carried out
+	noState  bool           // no rollout state, as behind a Classic Load Balancer
 	onTick   func(*fakeService)
 	serial   int
 }
@@ -155,6 +156,11 @@ func (f *fakeECS) answer(op string, in map[string]any) (map[string]any, *refusal
 	}
 	if code := f.deny[op]; code != "" {
 		return nil, &refusal{code, "said by the fake"}
+	}
+	if f.refuse != nil {
+		if no := f.refuse(op); no != nil {
+			return nil, no
+		}
 	}
 	switch op {
 	case "CreateCluster":

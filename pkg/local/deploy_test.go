@@ -462,3 +462,41 @@ func TestRunTaskAndDependencies(t *testing.T) {
 		t.Errorf("%s %s: %s", task.StopCode, *task.StoppedReason, diff)
 	}
 }
+
+func TestRunTaskBesideItsService(t *testing.T) {
+	r := newRig(t, Options{})
+	r.createRepository("web")
+	port := freePort(t)
+	r.create(r.register(r.mustPush("web", "1", image(t, map[string][]byte{"f": []byte("x")})), port, map[string]string{"VERSION": "1"}, "serve"), nil)
+	r.settle(types.ServiceDeploymentStatusSuccessful)
+	run := func(command ...string) types.Task {
+		t.Helper()
+		in := &ecs.RunTaskInput{Cluster: aws.String("c1"), TaskDefinition: r.service().TaskDefinition}
+		if command != nil {
+			in.Overrides = &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{{Name: aws.String("web"), Command: command}}}
+		}
+		out, err := r.ecs.RunTask(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var task types.Task
+		r.until("the task has stopped", func() bool {
+			out, err := r.ecs.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("c1"), Tasks: []string{*out.Tasks[0].TaskArn}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			task = out.Tasks[0]
+			return *task.LastStatus == "STOPPED"
+		})
+		return task
+	}
+	if task := run("job"); task.StopCode != types.TaskStopCodeEssentialContainerExited || *task.Containers[0].ExitCode != 0 {
+		t.Errorf("another command: %s: %s", task.StopCode, *task.StoppedReason)
+	}
+	if task := run(); task.StopCode != types.TaskStopCodeTaskFailedToStart || !strings.Contains(*task.StoppedReason, "is in use by (task ") {
+		t.Errorf("the same command: %s: %s", task.StopCode, *task.StoppedReason)
+	}
+	if got := fetch(t, port); got != "1" {
+		t.Errorf("the service's task answers %q", got)
+	}
+}

@@ -122,16 +122,11 @@ func (c *Cloud) describeRepo(r *repository) map[string]any {
 func describeRepositories(c *call, in *struct {
 	RegistryID string   `json:"registryId"`
 	Names      []string `json:"repositoryNames"`
-	Limit      *int     `json:"maxResults"`
-	Token      string   `json:"nextToken"`
+	paging
 }) (any, error) {
 	names := in.Names
 	if names == nil {
 		names = sortedKeys(c.cloud.state.Repositories)
-	}
-	names, next, err := page(names, in.Limit, 1000, in.Token)
-	if err != nil {
-		return nil, err
 	}
 	list := []any{}
 	for _, n := range names {
@@ -141,15 +136,7 @@ func describeRepositories(c *call, in *struct {
 		}
 		list = append(list, c.cloud.describeRepo(r))
 	}
-	return withNext(map[string]any{"repositories": list}, next), nil
-}
-
-// withNext adds a page's token to an answer.
-func withNext(out map[string]any, token string) map[string]any {
-	if token != "" {
-		out["nextToken"] = token
-	}
-	return out
+	return page("repositories", list, in.paging, 1000, 1000)
 }
 
 func deleteRepository(c *call, in *repositoryRequest) (any, error) {
@@ -216,8 +203,7 @@ type imagesRequest struct {
 	Name       string    `json:"repositoryName"`
 	IDs        []imageID `json:"imageIds"`
 	Filter     tagFilter `json:"filter"`
-	Limit      *int      `json:"maxResults"`
-	Token      string    `json:"nextToken"`
+	paging
 }
 
 // tagFilter chooses between tagged and untagged images.
@@ -251,15 +237,11 @@ func describeImages(c *call, in *imagesRequest) (any, error) {
 			}
 		}
 	}
-	digests, next, err := page(digests, in.Limit, 1000, in.Token)
-	if err != nil {
-		return nil, err
-	}
 	list := []any{}
 	for _, d := range digests {
 		list = append(list, r.describeImage(d))
 	}
-	return withNext(map[string]any{"imageDetails": list}, next), nil
+	return page("imageDetails", list, in.paging, 1000, 1000)
 }
 
 func orNull(s string) string {
@@ -307,11 +289,7 @@ func listImages(c *call, in *imagesRequest) (any, error) {
 			ids = append(ids, imageID{d, t})
 		}
 	}
-	ids, next, err := page(ids, in.Limit, 1000, in.Token)
-	if err != nil {
-		return nil, err
-	}
-	return withNext(map[string]any{"imageIds": ids}, next), nil
+	return page("imageIds", ids, in.paging, 1000, 1000)
 }
 
 func batchGetImage(c *call, in *imagesRequest) (any, error) {

@@ -121,16 +121,10 @@ func (cl *cluster) describe(tags bool) map[string]any {
 	if given(cl.Settings) {
 		out["settings"] = cl.Settings
 	}
-	if tags && cl.Tags != nil {
-		out["tags"] = cl.Tags
+	if tags {
+		showTags(out, cl.Tags)
 	}
 	return out
-}
-
-// failure is an element of the failures of an answer with status 200.
-type failure struct {
-	Arn    string `json:"arn"`
-	Reason string `json:"reason"`
 }
 
 func describeClusters(c *call, in *struct {
@@ -141,24 +135,17 @@ func describeClusters(c *call, in *struct {
 	if len(refs) == 0 {
 		refs = []string{"default"}
 	}
-	if len(refs) > 100 {
-		return nil, invalid("Clusters can not be more than 100.")
-	}
-	found, failures := []any{}, []failure{}
-	for _, ref := range refs {
+	return describe("clusters", "Clusters", refs, 100, func(ref string) (map[string]any, string) {
 		cl, ok := c.cloud.state.Clusters[lastPart(ref)]
 		if !ok {
-			failures = append(failures, failure{fmt.Sprintf("arn:aws:ecs:%s:%s:cluster/%s", c.region, account, lastPart(ref)), "MISSING"})
-			continue
+			return nil, fmt.Sprintf("arn:aws:ecs:%s:%s:cluster/%s", c.region, account, lastPart(ref))
 		}
-		found = append(found, cl.describe(slices.Contains(in.Include, "TAGS")))
-	}
-	return map[string]any{"clusters": found, "failures": failures}, nil
+		return cl.describe(slices.Contains(in.Include, "TAGS")), ""
+	})
 }
 
 func listClusters(c *call, in *struct {
-	Limit *int   `json:"maxResults"`
-	Token string `json:"nextToken"`
+	paging
 }) (any, error) {
 	arns := []string{}
 	for _, name := range sortedKeys(c.cloud.state.Clusters) {
@@ -166,11 +153,7 @@ func listClusters(c *call, in *struct {
 			arns = append(arns, cl.Arn)
 		}
 	}
-	arns, next, err := page(arns, in.Limit, 100, in.Token)
-	if err != nil {
-		return nil, err
-	}
-	return withNext(map[string]any{"clusterArns": arns}, next), nil
+	return page("clusterArns", arns, in.paging, 100, 100)
 }
 
 // taggable finds the tags of a cluster, service, task or task definition by ARN.

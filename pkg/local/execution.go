@@ -234,6 +234,9 @@ func (e *execution) claimPorts(ctx context.Context) error {
 		for _, p := range e.def.ports() {
 			if other := e.c.ports[p]; other != nil && other != e.t {
 				err = &portError{p, fmt.Sprintf("is in use by (task %s) of %s: all tasks share this machine's network", other.id(), other.Group)}
+				if e.s == nil {
+					err = fmt.Errorf("%w; a task that runs another command than the definition's needs no port", err)
+				}
 				return
 			}
 		}

@@ -27,8 +27,7 @@ func listServiceDeployments(c *call, in *struct {
 		After  *epoch `json:"after"`
 		Before *epoch `json:"before"`
 	} `json:"createdAt"`
-	Limit *int   `json:"maxResults"`
-	Token string `json:"nextToken"`
+	paging
 }) (any, error) {
 	cl, err := c.cloud.cluster(in.Cluster)
 	if err != nil {
@@ -50,15 +49,7 @@ func listServiceDeployments(c *call, in *struct {
 		brief["targetServiceRevisionArn"] = sd.Target
 		list = append(list, brief)
 	}
-	if in.Limit == nil {
-		twenty := 20
-		in.Limit = &twenty
-	}
-	list, next, err := page(list, in.Limit, 100, in.Token)
-	if err != nil {
-		return nil, err
-	}
-	return withNext(map[string]any{"serviceDeployments": list}, next), nil
+	return page("serviceDeployments", list, in.paging, 20, 100)
 }
 
 // common are the members that the list and the description have.
@@ -77,19 +68,13 @@ func (d *serviceDeployment) common(s *service) map[string]any {
 func describeServiceDeployments(c *call, in *struct {
 	Arns []string `json:"serviceDeploymentArns"`
 }) (any, error) {
-	if len(in.Arns) > 20 {
-		return nil, invalid("Service deployments can not be more than 20.")
-	}
-	found, failures := []any{}, []failure{}
-	for _, arn := range in.Arns {
+	return describe("serviceDeployments", "Service deployments", in.Arns, 20, func(arn string) (map[string]any, string) {
 		s, sd := c.cloud.serviceDeployment(arn)
 		if sd == nil {
-			failures = append(failures, failure{arn, "MISSING"})
-			continue
+			return nil, arn
 		}
-		found = append(found, sd.describe(s))
-	}
-	return map[string]any{"serviceDeployments": found, "failures": failures}, nil
+		return sd.describe(s), ""
+	})
 }
 
 func (d *serviceDeployment) describe(s *service) map[string]any {
@@ -143,9 +128,6 @@ func (s *service) summary(revision string, requested int) map[string]any {
 func describeServiceRevisions(c *call, in *struct {
 	Arns []string `json:"serviceRevisionArns"`
 }) (any, error) {
-	if len(in.Arns) > 20 {
-		return nil, invalid("Service revisions can not be more than 20.")
-	}
 	all := map[string]map[string]any{}
 	for _, cl := range c.cloud.state.Clusters {
 		for _, s := range cl.Services {
@@ -156,15 +138,9 @@ func describeServiceRevisions(c *call, in *struct {
 			}
 		}
 	}
-	found, failures := []any{}, []failure{}
-	for _, arn := range in.Arns {
-		if r, ok := all[arn]; ok {
-			found = append(found, r)
-			continue
-		}
-		failures = append(failures, failure{arn, "MISSING"})
-	}
-	return map[string]any{"serviceRevisions": found, "failures": failures}, nil
+	return describe("serviceRevisions", "Service revisions", in.Arns, 20, func(arn string) (map[string]any, string) {
+		return all[arn], arn
+	})
 }
 
 func (c *Cloud) describeRevision(s *service, r *serviceRevision) map[string]any {

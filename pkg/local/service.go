@@ -227,26 +227,19 @@ func describeServices(c *call, in *struct {
 	if len(in.Refs) == 0 {
 		return nil, invalid("Services cannot be empty.")
 	}
-	if len(in.Refs) > 10 {
-		return nil, invalid("Services can not be more than 10.")
-	}
-	found, failures := []any{}, []failure{}
-	for _, ref := range in.Refs {
+	return describe("services", "Services", in.Refs, 10, func(ref string) (map[string]any, string) {
 		s, ok := cl.service(ref)
 		if !ok {
-			failures = append(failures, failure{fmt.Sprintf("arn:aws:ecs:%s:%s:service/%s/%s", c.region, account, cl.Name, lastPart(ref)), "MISSING"})
-			continue
+			return nil, fmt.Sprintf("arn:aws:ecs:%s:%s:service/%s/%s", c.region, account, cl.Name, lastPart(ref))
 		}
-		found = append(found, c.cloud.describeService(s, slices.Contains(in.Include, "TAGS")))
-	}
-	return map[string]any{"services": found, "failures": failures}, nil
+		return c.cloud.describeService(s, slices.Contains(in.Include, "TAGS")), ""
+	})
 }
 
 func listServices(c *call, in *struct {
 	Cluster    string `json:"cluster"`
 	LaunchType string `json:"launchType"`
-	Limit      *int   `json:"maxResults"`
-	Token      string `json:"nextToken"`
+	paging
 }) (any, error) {
 	cl, err := c.cloud.cluster(in.Cluster)
 	if err != nil {
@@ -259,15 +252,7 @@ func listServices(c *call, in *struct {
 			arns = append(arns, s.Arn)
 		}
 	}
-	if in.Limit == nil {
-		ten := 10
-		in.Limit = &ten
-	}
-	arns, next, err := page(arns, in.Limit, 100, in.Token)
-	if err != nil {
-		return nil, err
-	}
-	return withNext(map[string]any{"serviceArns": arns}, next), nil
+	return page("serviceArns", arns, in.paging, 10, 100)
 }
 
 // describeService is a service as DescribeServices shows it.
@@ -312,8 +297,8 @@ func (c *Cloud) describeService(s *service, tags bool) map[string]any {
 			"runningTaskCount": r, "pendingTaskCount": p})
 	}
 	out["currentServiceRevisions"] = revisions
-	if tags && s.Tags != nil {
-		out["tags"] = s.Tags
+	if tags {
+		showTags(out, s.Tags)
 	}
 	return out
 }

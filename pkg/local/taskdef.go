@@ -333,8 +333,7 @@ func listTaskDefinitions(c *call, in *struct {
 	Family string `json:"familyPrefix"`
 	Status string `json:"status"`
 	Sort   string `json:"sort"`
-	Limit  *int   `json:"maxResults"`
-	Token  string `json:"nextToken"`
+	paging
 }) (any, error) {
 	status := first(in.Status, "ACTIVE")
 	arns := []string{}
@@ -352,18 +351,13 @@ func listTaskDefinitions(c *call, in *struct {
 	if in.Sort == "DESC" {
 		slices.Reverse(arns)
 	}
-	arns, next, err := page(arns, in.Limit, 100, in.Token)
-	if err != nil {
-		return nil, err
-	}
-	return withNext(map[string]any{"taskDefinitionArns": arns}, next), nil
+	return page("taskDefinitionArns", arns, in.paging, 100, 100)
 }
 
 func listTaskDefinitionFamilies(c *call, in *struct {
 	Prefix string `json:"familyPrefix"`
 	Status string `json:"status"`
-	Limit  *int   `json:"maxResults"`
-	Token  string `json:"nextToken"`
+	paging
 }) (any, error) {
 	names := []string{}
 	for _, name := range sortedKeys(c.cloud.state.Families) {
@@ -372,9 +366,5 @@ func listTaskDefinitionFamilies(c *call, in *struct {
 			names = append(names, name)
 		}
 	}
-	names, next, err := page(names, in.Limit, 100, in.Token)
-	if err != nil {
-		return nil, err
-	}
-	return withNext(map[string]any{"families": names}, next), nil
+	return page("families", names, in.paging, 100, 100)
 }

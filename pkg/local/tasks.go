@@ -212,8 +212,7 @@ func listTasks(c *call, in *struct {
 	StartedBy  string `json:"startedBy"`
 	Desired    string `json:"desiredStatus"`
 	LaunchType string `json:"launchType"`
-	Limit      *int   `json:"maxResults"`
-	Token      string `json:"nextToken"`
+	paging
 }) (any, error) {
 	cl, err := c.cloud.cluster(in.Cluster)
 	if err != nil {
@@ -246,11 +245,7 @@ func listTasks(c *call, in *struct {
 	for _, t := range found {
 		arns = append(arns, t.Arn)
 	}
-	arns, next, err := page(arns, in.Limit, 100, in.Token)
-	if err != nil {
-		return nil, err
-	}
-	return withNext(map[string]any{"taskArns": arns}, next), nil
+	return page("taskArns", arns, in.paging, 100, 100)
 }
 
 func describeTasks(c *call, in *struct {
@@ -262,22 +257,16 @@ func describeTasks(c *call, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case len(in.Refs) == 0:
+	if len(in.Refs) == 0 {
 		return nil, invalid("Tasks cannot be empty.")
-	case len(in.Refs) > 100:
-		return nil, invalid("Tasks can not be more than 100.")
 	}
-	found, failures := []any{}, []failure{}
-	for _, ref := range in.Refs {
+	return describe("tasks", "Tasks", in.Refs, 100, func(ref string) (map[string]any, string) {
 		t, ok := cl.task(ref)
 		if !ok {
-			failures = append(failures, failure{fmt.Sprintf("arn:aws:ecs:%s:%s:task/%s/%s", c.region, account, cl.Name, lastPart(ref)), "MISSING"})
-			continue
+			return nil, fmt.Sprintf("arn:aws:ecs:%s:%s:task/%s/%s", c.region, account, cl.Name, lastPart(ref))
 		}
-		found = append(found, t.describe(slices.Contains(in.Include, "TAGS")))
-	}
-	return map[string]any{"tasks": found, "failures": failures}, nil
+		return t.describe(slices.Contains(in.Include, "TAGS")), ""
+	})
 }
 
 func (t *task) describe(tags bool) map[string]any {
@@ -309,8 +298,8 @@ func (t *task) describe(tags bool) map[string]any {
 	if t.LaunchType != "EC2" {
 		out["platformFamily"], out["platformVersion"] = "Linux", "1.4.0"
 	}
-	if tags && t.Tags != nil {
-		out["tags"] = slices.Clone(t.Tags)
+	if tags {
+		showTags(out, t.Tags)
 	}
 	return out
 }
@@ -372,7 +361,10 @@ func runTask(c *call, in *struct {
 			return nil, invalid("Override for container named %s is not a container in the TaskDefinition.", o.Name)
 		}
 		if len(o.Command) > 0 {
-			d.Command = o.Command
+			// Another program than the one whose ports these are, such as a
+			// migration beside the service. If it listens on them all the same it
+			// finds them taken itself.
+			d.Command, d.PortMappings = o.Command, nil
 		}
 		d.Environment = append(d.Environment, o.Environment...)
 	}

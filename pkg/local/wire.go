@@ -210,28 +210,69 @@ type tag struct {
 // given says whether an optional member was sent with a value.
 func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
-// page cuts a list as maxResults and nextToken ask.
-func page[T any](all []T, limit *int, most int, token string) ([]T, string, error) {
-	n := most
-	if limit != nil && *limit > 0 {
-		n = min(*limit, most)
+// paging are the members by which a list is asked for in pages.
+type paging struct {
+	Limit *int   `json:"maxResults"`
+	Token string `json:"nextToken"`
+}
+
+// page answers with the part of a list that was asked for, under its name: as
+// many as usual unless a limit is given, and never more than most.
+func page[T any](name string, all []T, p paging, usual, most int) (any, error) {
+	n := usual
+	if p.Limit != nil && *p.Limit > 0 {
+		n = min(*p.Limit, most)
 	}
 	start := 0
-	if token != "" {
-		b, err := base64.RawURLEncoding.DecodeString(token)
+	if p.Token != "" {
+		b, err := base64.RawURLEncoding.DecodeString(p.Token)
 		if err == nil {
 			start, err = strconv.Atoi(string(b))
 		}
 		if err != nil || start < 0 {
-			return nil, "", invalid("Invalid token")
+			return nil, invalid("Invalid token")
 		}
 	}
 	start = min(start, len(all))
 	end := min(start+n, len(all))
-	if end == len(all) {
-		return all[start:end], "", nil
+	out := map[string]any{name: all[start:end]}
+	if end < len(all) {
+		out["nextToken"] = base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(end)))
 	}
-	return all[start:end], base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(end))), nil
+	return out, nil
+}
+
+// describe answers with what find knows of each thing asked for, under a name,
+// and with failures for those of which it returns nil and the ARN. The plural is
+// for the message where there are more than most.
+func describe(name, plural string, refs []string, most int, find func(ref string) (found map[string]any, arn string)) (any, error) {
+	if len(refs) > most {
+		return nil, invalid("%s can not be more than %d.", plural, most)
+	}
+	found, failures := []any{}, []failure{}
+	for _, ref := range refs {
+		one, arn := find(ref)
+		if one == nil {
+			failures = append(failures, failure{arn, "MISSING"})
+			continue
+		}
+		found = append(found, one)
+	}
+	return map[string]any{name: found, "failures": failures}, nil
+}
+
+// failure is an element of the failures of an answer with status 200.
+type failure struct {
+	Arn    string `json:"arn"`
+	Reason string `json:"reason"`
+}
+
+// showTags adds tags to a description, copied: the answer is written without
+// the lock.
+func showTags(out map[string]any, tags []tag) {
+	if tags != nil {
+		out["tags"] = slices.Clone(tags)
+	}
 }
 
 // lastPart returns what follows the last slash of an ARN, or the name itself.

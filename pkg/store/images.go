@@ -228,7 +228,7 @@ func (s *Store) SetName(name string, d v1.Descriptor) error {
 	if name == "" || strings.ContainsAny(name, "\x00\n") {
 		return fmt.Errorf("name image: %q is not a name", name)
 	}
-	unlock, err := lockedfile.MutexAt(filepath.Join(s.images(), "lock")).Lock()
+	unlock, err := s.lockNames()
 	if err != nil {
 		return fmt.Errorf("name image: %w", err)
 	}
@@ -274,6 +274,11 @@ func (s *Store) Names() ([]Named, error) {
 		out = append(out, Named{Name: name, Descriptor: d})
 	}
 	return out, nil
+}
+
+// lockNames keeps others from changing the names until it is undone.
+func (s *Store) lockNames() (unlock func(), err error) {
+	return lockedfile.MutexAt(filepath.Join(s.images(), lockName)).Lock()
 }
 
 // names reads images/index.json. The folder is an OCI image layout of its own,

@@ -7,6 +7,11 @@
 // half of one, and verified against their digest when they are read. Any file
 // may be deleted at any time: the cost is time, never a wrong result. Several
 // processes may share a store.
+//
+// The store grows until [Store.Prune] bounds it. A file's time of modification
+// tells when it was used last. Each process has a lease while it has the store
+// open, which ends with the process however that ends; what a process with a
+// lease has used since it began is not pruned.
 package store
 
 import (
@@ -22,6 +27,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync/atomic"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -29,22 +36,41 @@ import (
 // Store is a directory of blobs, records and image names. It is safe for
 // concurrent use, by several processes too.
 type Store struct {
-	dir string
+	dir   string
+	lease atomic.Pointer[lease]
+	// touchEvery is how often the last use of a file is noted, at most: to note
+	// each would cost every warm build a write for each of its blobs.
+	touchEvery time.Duration
 }
 
-// Open opens the store at dir, which is made where it is missing.
+// Open opens the store at dir, which is made where it is missing. Where files
+// cannot be locked or dir is not to be written to, the store is used without a
+// lease.
 func Open(dir string) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{dir: abs}
-	for _, d := range []string{s.blobs(), s.records(), s.images(), s.scratch()} {
+	s := &Store{dir: abs, touchEvery: time.Hour}
+	for _, d := range []string{s.blobs(), s.records(), s.images(), s.tmp()} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
 	}
+	if l, err := s.takeLease(); err == nil {
+		s.lease.Store(l)
+	}
 	return s, nil
+}
+
+// Close ends the use of the store and removes the work in progress. Before it
+// nothing that was used is pruned; after it the store can still be used, but
+// what is used may be pruned at any time. The end of the process does the same.
+func (s *Store) Close() error {
+	if l := s.lease.Swap(nil); l != nil {
+		return l.end()
+	}
+	return nil
 }
 
 // Dir returns the store's directory.
@@ -52,7 +78,15 @@ func (s *Store) Dir() string     { return s.dir }
 func (s *Store) blobs() string   { return filepath.Join(s.dir, "blobs", "sha256") }
 func (s *Store) records() string { return filepath.Join(s.dir, "records") }
 func (s *Store) images() string  { return filepath.Join(s.dir, "images") }
-func (s *Store) scratch() string { return filepath.Join(s.dir, "tmp") }
+func (s *Store) tmp() string     { return filepath.Join(s.dir, "tmp") }
+
+// scratch is where this process works.
+func (s *Store) scratch() string {
+	if l := s.lease.Load(); l != nil {
+		return l.dir
+	}
+	return s.tmp()
+}
 
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
@@ -65,14 +99,17 @@ func (s *Store) File(h v1.Hash) string {
 	return filepath.Join(s.blobs(), h.Hex)
 }
 
-// Has says whether the blob is in the store.
+// Has says whether the blob is in the store. If it is, that counts as its use.
 func (s *Store) Has(h v1.Hash) bool {
 	p := s.File(h)
 	if p == "" {
 		return false
 	}
 	info, err := os.Stat(p)
-	return err == nil && info.Mode().IsRegular()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	return s.touch(p, info)
 }
 
 // Size returns the size of a blob in bytes; [fs.ErrNotExist] when it is absent.
@@ -117,6 +154,7 @@ func (s *Store) Blob(h v1.Hash) (io.ReadCloser, int64, error) {
 		f.Close()
 		return nil, 0, err
 	}
+	s.touch(p, info)
 	return &verified{f: f, sum: sha256.New(), want: h}, info.Size(), nil
 }
 
@@ -206,7 +244,9 @@ func (s *Store) create(want *v1.Hash, write func(w io.Writer) error) (h v1.Hash,
 	if err := f.Close(); err != nil {
 		return v1.Hash{}, 0, fmt.Errorf("store blob: %w", err)
 	}
-	if err := os.Rename(f.Name(), s.File(h)); err != nil {
+	// Whoever prunes must not take this blob for one that was there before.
+	err = s.together(func() error { return os.Rename(f.Name(), s.File(h)) })
+	if err != nil {
 		return v1.Hash{}, 0, fmt.Errorf("store blob: %w", err)
 	}
 	return h, sum.n, nil
@@ -239,7 +279,8 @@ type record struct {
 // Record reads the record of key into v and says whether there is one. A
 // damaged record counts as absent.
 func (s *Store) Record(key string, v any) (bool, error) {
-	b, err := os.ReadFile(s.recordFile(key))
+	path := s.recordFile(key)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -249,6 +290,9 @@ func (s *Store) Record(key string, v any) (bool, error) {
 	var r record
 	if json.Unmarshal(b, &r) != nil || r.Key != key || json.Unmarshal(r.Value, v) != nil {
 		return false, nil
+	}
+	if info, err := os.Stat(path); err == nil {
+		s.touch(path, info)
 	}
 	return true, nil
 }

@@ -1,0 +1,136 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python/bytecode"
+	"github.com/boyabuild/boyabuild/pkg/sandbox"
+)
+
+// compiled is the bytecode of one tree, on record by what it was compiled from.
+type compiled struct {
+	Hash v1.Hash `json:"hash"`
+	Size int64   `json:"size"`
+}
+
+// source is a tree to compile, and the key of its content.
+type compileUnit struct {
+	key  string
+	tree layers.Tree
+}
+
+// bytecode returns the bytecode of trees, compiled by the image's Python or
+// taken from record; nothing where it cannot be run here, which is told once.
+func (s *stage) bytecode(ctx context.Context, py *pythonInImage, units []compileUnit) ([]layers.Tree, error) {
+	out := make([]layers.Tree, len(units))
+	if s.run.plan.Options.NoCompile {
+		return out, nil
+	}
+	st := s.run.Store
+	keys := make([]string, len(units))
+	var missing []bytecode.Unit
+	var places []int
+	for i, u := range units {
+		keys[i] = fmt.Sprintf("%s %s %t %s", bytecode.Format, py.target.Python, py.target.FreeThreaded, u.key)
+		var c compiled
+		ok, err := st.Record(keys[i], &c)
+		if err != nil {
+			return nil, err
+		}
+		if ok && st.Has(c.Hash) {
+			if out[i], err = s.run.stored(c.Hash); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		missing = append(missing, bytecode.Unit{Name: u.key, Tree: u.tree})
+		places = append(places, i)
+	}
+	if len(missing) == 0 {
+		return out, nil
+	}
+	if s.run.preview != nil {
+		return out, nil // only what is on record is looked at
+	}
+	g, err := s.guest(ctx, py)
+	var none *guestError
+	if errors.As(err, &none) {
+		s.run.shared.notice(s.run.log(), "no bytecode is compiled, so the app starts more slowly: "+none.Error())
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := bytecode.Options{Interpreter: g.interpreter, Log: s.run.log()}
+	err = bytecode.CompileAll(ctx, g, missing, o, func(n int, pycs layers.Tree) error {
+		h, size, err := st.Create(func(w io.Writer) error {
+			_, err := layers.Write(ctx, w, pycs, layers.Options{Compression: layers.None})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		i := places[n]
+		if out[i], err = s.run.stored(h); err != nil {
+			return err
+		}
+		return st.SetRecord(keys[i], compiled{h, size})
+	})
+	var start *sandbox.StartError
+	if errors.As(err, &start) {
+		s.run.shared.notice(s.run.log(), "no bytecode is compiled, so the app starts more slowly: the image's Python does not start: "+start.Error())
+		return make([]layers.Tree, len(units)), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// stored is the tree of an uncompressed tar in the store.
+func (p *platformBuild) stored(h v1.Hash) (layers.Tree, error) {
+	return layers.ReadTar(func() (io.ReadCloser, error) {
+		r, _, err := p.Store.Blob(h)
+		return r, err
+	})
+}
+
+// standardLibrary compiles what a Debian base leaves to be compiled when it is
+// installed: one layer, before all others.
+func (s *stage) standardLibrary(ctx context.Context) error {
+	if s.base.Debian == nil || s.run.plan.Options.NoCompile {
+		return nil
+	}
+	py, err := s.python()
+	if err != nil {
+		return nil // a base without a Python has no library to compile
+	}
+	lib := strings.TrimPrefix(path.Join(py.installation.Prefix, "lib", "python"+py.installation.Python), "/")
+	tree, err := bytecode.StandardLibrary(s.view, lib)
+	if err != nil || tree.Len() == 0 {
+		return err
+	}
+	made, err := s.bytecode(ctx, py, []compileUnit{{key: "base " + s.base.Digest.String() + " " + lib, tree: tree}})
+	if err != nil || made[0].Len() == 0 {
+		return err
+	}
+	whole, err := made[0].Settle(s.view)
+	if err != nil {
+		return err
+	}
+	text, err := s.add(ctx, "standard library "+s.base.Digest.String()+" "+py.target.Python.String(), whole)
+	if err != nil {
+		return err
+	}
+	s.run.log().Info(fmt.Sprintf("bytecode of the standard library: %s", text))
+	s.history = append(s.history, v1.History{Created: epoch(s.run.plan.Options.Time), CreatedBy: "boyabuild: bytecode of the standard library"})
+	return nil
+}

@@ -1,0 +1,410 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/boyabuild/boyabuild/pkg/dockerfile"
+	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/index"
+	"github.com/boyabuild/boyabuild/pkg/python/lockfile"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
+	"github.com/boyabuild/boyabuild/pkg/python/project"
+	"github.com/boyabuild/boyabuild/pkg/python/resolve"
+)
+
+// LockOptions say what to lock and for which Pythons.
+type LockOptions struct {
+	// Options name the context and the bases, as for a build.
+	Options
+	// File is the requirements file or pyproject.toml; "" looks for one in the
+	// context, in the order of [lockInputs].
+	File string
+	// Stdin is what the file "-" is.
+	Stdin io.Reader
+	// Env are the variables that a requirements file may name.
+	Env func(string) (string, bool)
+	// Pythons ("3.13") and Libc ("glibc2.28", "musl1.2") are those of the base
+	// where they are not given. Options.Platforms are the platforms.
+	Pythons []string
+	Libc    string
+	// Extras and Groups are those of the project (PEP 621, PEP 735).
+	Extras, Groups []string
+	// OnlyBinary leaves out what has no wheel.
+	OnlyBinary bool
+	Pre        bool
+	// Earlier is the file of an earlier lock, "" for none: its versions stay where
+	// they fit. Upgrade and UpgradePackages say which need not.
+	Earlier         string
+	Upgrade         bool
+	UpgradePackages []string
+}
+
+// Locked is what was locked.
+type Locked struct {
+	// Input is the file that was read.
+	Input string
+	// Locks are one for each target.
+	Locks []python.Lock
+	// RequiresPython is what the project says of itself.
+	RequiresPython string
+	Extras, Groups []string
+}
+
+// lockInputs are the files that say what a project depends on, the first that
+// is there is locked.
+var lockInputs = []string{"requirements.in", "requirements.txt", "pyproject.toml", "Pipfile"}
+
+// Lock resolves a project's dependencies, once for each platform and Python,
+// with the same versions for all wherever there are such.
+func (b *Builder) Lock(ctx context.Context, o LockOptions) (*Locked, error) {
+	l := &locking{Builder: b, o: o, platforms: o.Platforms}
+	if len(l.platforms) == 0 {
+		l.platforms = []v1.Platform{hostPlatform()}
+	}
+	if o.Env == nil {
+		l.o.Env = func(string) (string, bool) { return "", false }
+	}
+	l.shared = newShared(b, o.NoCache || o.Upgrade || len(o.UpgradePackages) > 0)
+	defer l.shared.close()
+	return l.lock(ctx)
+}
+
+// locking is a lock in the making.
+type locking struct {
+	*Builder
+	o         LockOptions
+	shared    *shared
+	platforms []v1.Platform
+	input     string
+	config    pip.Config
+	want      resolve.Options
+	project   *project.Project
+	// stages are those whose Python is asked, by platform; none where the command
+	// line says all of a target.
+	stages map[string]*stage
+}
+
+func (l *locking) lock(ctx context.Context) (*Locked, error) {
+	if err := l.read(); err != nil {
+		return nil, err
+	}
+	targets, err := l.targets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := l.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := l.want
+	o.Source, o.Log = client, l.log()
+	o.UpgradePackages = l.o.UpgradePackages
+	if err := l.earlier(&o, targets); err != nil {
+		return nil, err
+	}
+	if l.o.Upgrade {
+		o.Upgrade = resolve.UpgradeAll
+	}
+	if o.ExcludeNewer = l.o.ExcludeNewer; o.ExcludeNewer.IsZero() {
+		o.ExcludeNewer = l.config.ExcludeNewer.Value
+	}
+	if l.o.OnlyBinary || slices.Contains(o.OnlyBinary, ":all:") {
+		o.OnlyBinary = []string{":all:"}
+	} else {
+		o.Build = true
+	}
+	started := time.Now()
+	found, err := resolve.ResolveAll(ctx, o, targets)
+	if err != nil {
+		return nil, err
+	}
+	out := &Locked{Input: l.input, Extras: l.o.Extras, Groups: l.o.Groups}
+	if l.project != nil {
+		out.RequiresPython = l.project.RequiresPython.String()
+	}
+	for i, r := range found {
+		l.log().Info(fmt.Sprintf("resolved %s for %s in %.1f s", packages(len(r.Lock.Packages)), targets[i], time.Since(started).Seconds()))
+		out.Locks = append(out.Locks, r.Lock)
+	}
+	return out, nil
+}
+
+// read reads what is to be locked.
+func (l *locking) read() error {
+	file := l.o.File
+	if file == "" {
+		for _, name := range lockInputs {
+			if has(l.o.Context, name) && (name != "pyproject.toml" || l.isProject(name)) {
+				file = filepath.Join(l.o.Context, name)
+				break
+			}
+		}
+		if file == "" {
+			return &ProjectError{Dir: l.o.Context, Reason: "says nowhere what it depends on: it has none of " + strings.Join(lockInputs, ", "),
+				Advice: "name the requirements file: boyabuild lock FILE"}
+		}
+		l.log().Info(fmt.Sprintf("locking %s", file))
+	}
+	l.input = file
+	configs := []pip.Config{l.Index.Flags}
+	switch filepath.Base(file) {
+	case "pyproject.toml", "Pipfile":
+		if err := l.readProject(file); err != nil {
+			return err
+		}
+	default:
+		f, err := python.ReadRequirements(file, l.open, l.o.Env)
+		if err != nil {
+			return err
+		}
+		l.want.Requirements, l.want.Constraints = f.Requirements, f.Constraints
+		l.want.AllReleases, l.want.OnlyFinal = f.AllReleases, f.OnlyFinal
+		configs = append(configs, fileConfig(file, f))
+	}
+	l.config = pip.Merge(append(configs, l.Index.Host)...)
+	l.want.NoBinary, l.want.OnlyBinary = l.config.NoBinary, l.config.OnlyBinary
+	if l.o.Pre || l.config.Pre.Value {
+		l.want.Pre = resolve.PreAllow
+	}
+	return nil
+}
+
+// open reads an input file.
+func (l *locking) open(name string) ([]byte, error) {
+	if name == "-" && l.o.Stdin != nil {
+		return io.ReadAll(io.LimitReader(l.o.Stdin, maxImageFile))
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxImageFile))
+}
+
+// isProject says whether a pyproject.toml says what the project depends on;
+// many only configure tools.
+func (l *locking) isProject(name string) bool {
+	data, err := l.open(filepath.Join(l.o.Context, name))
+	if err != nil {
+		return false
+	}
+	p, err := project.Read(name, data)
+	return err != nil || p.Name != "" // an error is told when it is read
+}
+
+// readProject reads a pyproject.toml or a Pipfile.
+func (l *locking) readProject(file string) error {
+	data, err := l.open(file)
+	if err != nil {
+		return err
+	}
+	if l.project, err = project.Read(file, data); err != nil {
+		return err
+	}
+	l.want.Requirements, err = l.project.Requirements(project.Selection{Extras: l.o.Extras, Groups: l.o.Groups})
+	if err != nil {
+		return err
+	}
+	l.want.Constraints, l.want.Overrides = l.project.Constraints, l.project.Overrides
+	return nil
+}
+
+// targets are the Pythons to lock for.
+func (l *locking) targets(ctx context.Context) ([]python.Target, error) {
+	libc, err := parseLibc(l.o.Libc)
+	if err != nil {
+		return nil, err
+	}
+	var out []python.Target
+	for _, platform := range l.platforms {
+		of := func() (python.Target, error) {
+			s, err := l.stage(ctx, platform)
+			if err != nil {
+				return python.Target{}, err
+			}
+			py, err := s.python()
+			if err != nil {
+				return python.Target{}, err
+			}
+			return py.target, nil
+		}
+		t := python.Target{OS: platform.OS, Arch: architecture(platform), Libc: libc}
+		if len(l.o.Pythons) == 0 || libc.Name == "" {
+			if t, err = of(); err != nil {
+				return nil, err
+			}
+			if libc.Name != "" {
+				t.Libc = libc
+			}
+		}
+		pythons := l.o.Pythons
+		if len(pythons) == 0 {
+			out = append(out, t)
+		}
+		for _, text := range pythons {
+			number, free := strings.CutSuffix(text, "t")
+			if t.Python, err = python.ParseVersion(number); err != nil {
+				return nil, &LockError{fmt.Sprintf("--python %s: %v", text, err)}
+			}
+			t.FreeThreaded = free
+			out = append(out, t)
+		}
+	}
+	for _, t := range out {
+		if err := t.Validate(); err != nil {
+			return nil, &LockError{err.Error()}
+		}
+	}
+	return out, nil
+}
+
+// LockError says that what was asked for cannot be locked.
+type LockError struct{ reason string }
+
+func (e *LockError) Error() string { return e.reason }
+
+// Position makes it an error of what the user gave.
+func (e *LockError) Position() (string, int) { return "", 0 }
+
+// parseLibc reads "glibc2.28" or "musl1.2"; "" is none.
+func parseLibc(text string) (python.Libc, error) {
+	if text == "" {
+		return python.Libc{}, nil
+	}
+	var l python.Libc
+	name := strings.TrimRight(text, "0123456789._")
+	version := strings.ReplaceAll(strings.TrimLeft(text[len(name):], "_"), "_", ".")
+	l.Name = strings.TrimRight(name, "-")
+	if n, err := fmt.Sscanf(version, "%d.%d", &l.Major, &l.Minor); n != 2 || err != nil || l.Name != "glibc" && l.Name != "musl" {
+		return l, &LockError{fmt.Sprintf("--libc %s: is neither glibc2.MINOR nor musl1.MINOR", text)}
+	}
+	return l, nil
+}
+
+// stage begins the stage that the build's last one stands on, so that its
+// base's Python can be asked.
+func (l *locking) stage(ctx context.Context, platform v1.Platform) (*stage, error) {
+	if s := l.stages[platform.String()]; s != nil {
+		return s, nil
+	}
+	p := &Plan{Options: l.o.Options}
+	file, err := p.dockerfile()
+	var undecided *ProjectError
+	if errors.As(err, &undecided) {
+		base := l.o.Base
+		if base == "" {
+			base = DefaultBase
+		}
+		file, err = dockerfile.Parse("(base)", strings.NewReader("FROM "+base+"\n"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := file.Resolve(p.resolveOptions(platform))
+	if err != nil {
+		return nil, err
+	}
+	run := &platformBuild{Builder: l.Builder, shared: l.shared, plan: p, platform: &PlatformPlan{Platform: platform, resolved: r}, done: map[int]*stage{}}
+	st := r.Stages[len(r.Stages)-1]
+	for st.Base.IsStage {
+		i := slices.IndexFunc(r.Stages, func(o dockerfile.ResolvedStage) bool { return o.Index == st.Base.Stage })
+		st = r.Stages[i]
+	}
+	s, err := run.begin(ctx, st)
+	if err == nil {
+		if l.stages == nil {
+			l.stages = map[string]*stage{}
+		}
+		l.stages[platform.String()] = s
+	}
+	return s, err
+}
+
+// client makes the index client; what has no wheel is built with the base's
+// Python.
+func (l *locking) client(ctx context.Context) (*index.Client, error) {
+	var fallback pip.Index
+	if l.config.Default.URL == "" && !l.config.NoIndex.Value {
+		var err error
+		if len(l.stages) == 0 { // no base is needed for the target: this machine's pip will do
+			fallback.URL, err = l.shared.hostIndex(ctx, nil)
+		}
+		if fallback.URL == "" {
+			var s *stage
+			if s, err = l.stage(ctx, l.platforms[0]); err != nil {
+				return nil, err
+			}
+			fallback.URL, err = s.defaultIndex(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var w wheelBuilder
+	if !l.o.OnlyBinary {
+		w = &sourceBuilder{config: l.config, fallback: func(context.Context) (pip.Index, error) { return fallback, nil }, excludeNewer: l.o.ExcludeNewer, stage: func(ctx context.Context) (*stage, error) { return l.stage(ctx, l.platforms[0]) }}
+	}
+	return l.shared.client(l.config, fallback, w)
+}
+
+// earlier reads an earlier lock: a pylock.toml, or pins in a requirements file.
+func (l *locking) earlier(o *resolve.Options, targets []python.Target) error {
+	name := l.o.Earlier
+	data, err := l.open(name)
+	if name == "" || errors.Is(err, os.ErrNotExist) || len(data) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !strings.HasSuffix(name, ".toml") {
+		f, err := python.ReadRequirements(name, l.open, l.o.Env)
+		if err != nil {
+			return fmt.Errorf("read the earlier lock: %w", err)
+		}
+		o.Preferred = map[string]python.Version{}
+		for _, r := range f.Requirements {
+			if v, ok := pinned(r.Requirement); ok {
+				o.Preferred[r.Requirement.Key()] = v
+			}
+		}
+		return nil
+	}
+	f, err := lockfile.ReadPylock(name, data)
+	if err != nil {
+		return fmt.Errorf("read the earlier lock: %w", err)
+	}
+	for _, t := range targets {
+		sel, err := f.Select(t, lockfile.Selection{Extras: l.o.Extras, Groups: l.o.Groups})
+		if err != nil {
+			l.log().Debug("the earlier lock is not for " + t.String() + ": " + err.Error())
+			continue
+		}
+		o.Earlier = append(o.Earlier, sel.Lock)
+	}
+	return nil
+}
+
+// pinned is the version of a requirement for one version only.
+func pinned(r python.Requirement) (python.Version, bool) {
+	if len(r.Specifiers) != 1 {
+		return python.Version{}, false
+	}
+	text, ok := strings.CutPrefix(r.Specifiers[0].String(), "==")
+	if !ok || strings.HasSuffix(text, ".*") || strings.HasPrefix(text, "=") {
+		return python.Version{}, false
+	}
+	v, err := python.ParseVersion(text)
+	return v, err == nil
+}

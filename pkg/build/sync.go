@@ -1,0 +1,320 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/index"
+	"github.com/boyabuild/boyabuild/pkg/python/lockfile"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
+	"github.com/boyabuild/boyabuild/pkg/python/resolve"
+	"github.com/boyabuild/boyabuild/pkg/python/wheel"
+)
+
+// lockedInstall is a project installed from its lock file: uv sync, poetry install,
+// pipenv install --deploy.
+type lockedInstall struct {
+	*installation
+	in *pip.Sync
+}
+
+// sync does one of them. The environment that it installs to is made where it
+// is missing.
+func (s *stage) sync(ctx context.Context, c *pip.Step, view layers.Tree, work string) (layers.Tree, *installation, error) {
+	in := c.Sync
+	if err := refuseSync(in); err != nil {
+		return layers.Tree{}, nil, err
+	}
+	made := layers.Tree{}
+	interpreter := in.Interpreter
+	if in.Environment != "" {
+		interpreter = path.Join(in.Environment, "bin/python3")
+		if _, err := view.Stat(interpreter); err != nil && !in.System && in.Venv != nil {
+			var err error
+			if made, err = s.venv(ctx, in.Venv, view); err != nil {
+				return layers.Tree{}, nil, err
+			}
+			view = layers.Overlay(view, made)
+		} else if err != nil && in.System {
+			interpreter = "" // a prefix beside the Python that PATH leads to, such as Debian's /usr/local
+		}
+	}
+	py, err := s.pythonAt(view, interpreter)
+	if err != nil {
+		return layers.Tree{}, nil, err
+	}
+	p := &installation{
+		stage: s, python: py, view: view, work: work, env: c.Env, dir: c.Dir, installer: installerName(in.Tool),
+		in: &pip.Install{Tool: in.Tool, Line: in.Line, Compile: in.Compile, Config: in.Config, ConfigSettings: in.ConfigSettings, NoBuildIsolation: in.NoBuildIsolation},
+	}
+	y := &lockedInstall{installation: p, in: in}
+	upper, err := y.tree(ctx)
+	if err != nil {
+		return layers.Tree{}, nil, err
+	}
+	return layers.Compose(made, upper), p, nil
+}
+
+// refuseSync returns an error for what is understood and cannot be done.
+func refuseSync(in *pip.Sync) error {
+	refused := func(what, advice string) error {
+		return &refusedError{what: in.Tool.String() + ": " + what, advice: advice}
+	}
+	switch {
+	case in.SkipLock, in.Upgrade, len(in.UpgradePackages) > 0:
+		return refused("a lock is not made anew while an image is built", "make it beforehand, and COPY it")
+	case len(in.Packages) > 1, in.AllPackages:
+		return refused("several members of a workspace at once are not supported", "install them one by one (--package)")
+	case in.Venv != nil && in.Venv.UpgradeDeps:
+		return refused("--upgrade-deps is not supported", "")
+	}
+	return nil
+}
+
+func (y *lockedInstall) tree(ctx context.Context) (layers.Tree, error) {
+	scheme, err := wheel.SchemeFor(y.python.installation, wheel.Place{})
+	if err != nil {
+		return layers.Tree{}, &refusedError{what: err.Error()}
+	}
+	there, err := y.installed(scheme)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	locker, err := y.locker(y.in.LockFile)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	if !y.in.Frozen || y.in.Locked {
+		var outdated *lockfile.OutdatedError
+		if err := locker.Outdated(); errors.As(err, &outdated) {
+			return layers.Tree{}, err
+		}
+	}
+	sel := lockfile.Selection{
+		Extras: y.in.Extras, AllExtras: y.in.AllExtras, Groups: y.groups(y.in.Groups), NoGroups: y.groups(y.in.NoGroups), OnlyGroups: y.groups(y.in.OnlyGroups),
+		NoDefaultGroups: y.in.NoDefaultGroups, AllGroups: y.in.AllGroups, NoProject: y.in.NoProject,
+		NoWheels: y.in.Config.NoBinary, NoSdists: y.in.Config.OnlyBinary,
+	}
+	if len(y.in.Packages) == 1 {
+		sel.Member = y.in.Packages[0]
+	}
+	selected, err := locker.Select(y.python.target, sel)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	y.leaveOut(&selected)
+	return y.installSelected(ctx, selected, scheme, there, path.Dir(y.in.LockFile), y.in.NoEditable)
+}
+
+// groups are the names as lock files have them: Pipenv calls the project's own
+// dependencies "default".
+func (y *lockedInstall) groups(names []string) []string {
+	out := slices.Clone(names)
+	for i, n := range out {
+		if y.in.Tool == pip.Pipenv && n == "default" {
+			out[i] = "main"
+		}
+	}
+	return out
+}
+
+// leaveOut drops what the command line leaves out of a selection.
+func (y *lockedInstall) leaveOut(s *lockfile.Selected) {
+	in := y.in
+	out := func(name string) bool { return in.OnlyProject || slices.Contains(in.NoInstall, name) }
+	s.Lock.Packages = slices.DeleteFunc(s.Lock.Packages, func(l python.Locked) bool { return out(l.Name) })
+	s.Pins = slices.DeleteFunc(s.Pins, func(r python.FileRequirement) bool { return out(r.Requirement.Key()) })
+	s.Local = slices.DeleteFunc(s.Local, func(l lockfile.Local) bool {
+		directory := l.Kind == lockfile.Directory
+		switch {
+		case l.Root:
+			return in.NoProject || in.NoWorkspace || in.NoLocal
+		case directory && (in.NoWorkspace || in.NoDirectories), l.URL == "" && in.NoLocal:
+			return true
+		}
+		return out(l.Name)
+	})
+}
+
+// locker reads a lock file of the image, with the project's own file, which
+// some need.
+func (p *installation) locker(name string) (lockfile.Locker, error) {
+	data, err := p.view.ReadFile(p.absolute(name), maxImageFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, absent(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	beside := map[string][]byte{}
+	for _, other := range []string{"pyproject.toml", "Pipfile"} {
+		if text, err := p.view.ReadFile(p.absolute(path.Join(path.Dir(name), other)), maxImageFile); err == nil {
+			beside[other] = text
+		}
+	}
+	return lockfile.Read(name, data, beside)
+}
+
+// installSelected installs what a lock file names for the target. project is
+// the folder that local paths are relative to.
+func (p *installation) installSelected(ctx context.Context, sel lockfile.Selected, scheme wheel.Scheme, there []wheel.Distribution, project string, noEditable bool) (layers.Tree, error) {
+	w := &wanted{direct: map[string]*wheel.DirectURL{}, config: pip.Merge(p.run.Index.Flags, p.in.Config, p.run.Index.Host)}
+	for _, text := range sel.Warnings {
+		p.run.log().Warn(text)
+	}
+	client, err := p.lockClient(ctx, w.config, sel)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	lock := sel.Lock
+	lock.Target = p.python.target
+	if len(sel.Pins) > 0 {
+		r, err := resolve.Resolve(ctx, resolve.Options{
+			Target: p.python.target, Source: client, Requirements: sel.Pins, NoDependencies: true, Build: true,
+			Pre: resolve.PreAllow, Log: p.run.log(),
+		})
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		lock.Packages = append(lock.Packages, r.Lock.Packages...)
+	}
+	b := p.builder(w.config)
+	for _, local := range sel.Local {
+		pkg, direct, err := p.localPackage(ctx, b, local, project, noEditable)
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		w.direct[pkg.Name] = direct
+		lock.Packages = append(lock.Packages, pkg)
+	}
+	lock.Sort()
+	// What is there in the same version stays.
+	lock.Packages = slices.DeleteFunc(lock.Packages, func(l python.Locked) bool {
+		return w.direct[l.Name] == nil && slices.ContainsFunc(there, func(d wheel.Distribution) bool { return d.Key() == l.Name && d.Version.Equal(l.Version) })
+	})
+	if len(lock.Packages) == 0 {
+		return layers.Tree{}, nil
+	}
+	upper, key, err := p.layOut(ctx, client, lock, w, scheme, there)
+	p.key = key
+	return upper, err
+}
+
+// lockClient is the client that fetches what a lock names. Where pins need an
+// index, those that the lock was made with come first.
+func (p *installation) lockClient(ctx context.Context, c pip.Config, sel lockfile.Selected) (*index.Client, error) {
+	if len(sel.Pins) == 0 { // the lock names every file
+		own := c
+		own.NoIndex = pip.Setting[bool]{Value: true, Source: "the lock"}
+		return p.run.shared.client(own, pip.Index{}, p.builder(c))
+	}
+	own := p.run.Index.Flags
+	if own.Default.URL == "" && len(sel.Indexes) > 0 {
+		c.Default = pip.Index{URL: sel.Indexes[0], Source: "the lock"}
+		for _, u := range sel.Indexes[1:] {
+			c.Extra = append(c.Extra, pip.Index{URL: u, Source: "the lock"})
+		}
+	}
+	return p.client(ctx, c)
+}
+
+// localPackage makes a package of a folder or file that a lock names.
+func (p *installation) localPackage(ctx context.Context, b *sourceBuilder, l lockfile.Local, project string, noEditable bool) (python.Locked, *wheel.DirectURL, error) {
+	if l.Kind == lockfile.Repository || l.URL != "" {
+		return python.Locked{}, nil, &refusedError{what: fmt.Sprintf("%s comes from %s, which is not fetched", l.Name, l.URL),
+			advice: "build a wheel of it once (pip wheel), COPY it and name the wheel"}
+	}
+	at := p.absolute(path.Join(project, l.Path))
+	if l.Kind == lockfile.Archive {
+		return p.filePackage(ctx, b, at, l)
+	}
+	editable := l.Editable && !noEditable
+	file, name, err := p.local(ctx, b, path.Join(at, l.Subdirectory), editable, nil)
+	if err != nil {
+		return python.Locked{}, nil, err
+	}
+	pkg, err := lockedWheel(file, name)
+	pkg.Requested, pkg.RequiredBy = l.Requested || l.Root, l.RequiredBy
+	return pkg, &wheel.DirectURL{URL: "file://" + at, Dir: true, Editable: editable}, err
+}
+
+// filePackage is a wheel or an sdist that lies in the image.
+func (p *installation) filePackage(ctx context.Context, b *sourceBuilder, at string, l lockfile.Local) (python.Locked, *wheel.DirectURL, error) {
+	file, err := p.export(at)
+	if err != nil {
+		return python.Locked{}, nil, err
+	}
+	name := path.Base(at)
+	if !strings.HasSuffix(name, ".whl") {
+		f, err := localSdist(file)
+		if err != nil {
+			return python.Locked{}, nil, err
+		}
+		blob, filename, err := b.Build(ctx, f, file)
+		if err != nil {
+			return python.Locked{}, nil, err
+		}
+		file, name = blob.Path, filename
+	}
+	pkg, err := lockedWheel(file, name)
+	pkg.Requested, pkg.RequiredBy = l.Requested, l.RequiredBy
+	return pkg, &wheel.DirectURL{URL: "file://" + at}, err
+}
+
+// localSdist is an sdist of this machine with its hash.
+func localSdist(file string) (python.File, error) {
+	f, err := index.LocalFile(file)
+	if err != nil {
+		return python.File{}, err
+	}
+	sum, err := fileSum(file)
+	if err != nil {
+		return python.File{}, err
+	}
+	l := f.Locked()
+	l.Hashes = map[string]string{"sha256": sum}
+	return l, nil
+}
+
+// fileSum is the SHA-256 of a file in hexadecimal.
+func fileSum(name string) (string, error) {
+	r, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// lockedWheel is a wheel of this machine as a package of a lock. The file may
+// have another name than the wheel.
+func lockedWheel(file, name string) (python.Locked, error) {
+	parsed, err := python.ParseWheelName(name)
+	if err != nil {
+		return python.Locked{}, err
+	}
+	sum, err := fileSum(file)
+	if err != nil {
+		return python.Locked{}, err
+	}
+	u := (&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String()
+	return python.Locked{Name: parsed.Name, Version: parsed.Version,
+		Wheel: python.File{Filename: name, URL: u, Hashes: map[string]string{"sha256": sum}}}, nil
+}

@@ -1,0 +1,207 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/boyabuild/boyabuild/pkg/base"
+	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
+	"github.com/boyabuild/boyabuild/pkg/python/wheel"
+)
+
+// pythonAt is the Python that a path in the image leads to, or, with "", the
+// one that a shell finds.
+func (s *stage) pythonAt(view layers.Tree, interpreter string) (*pythonInImage, error) {
+	if interpreter == "" {
+		if view.Len() == s.view.Len() {
+			return s.python()
+		}
+		f, err := base.ReadFacts(view, s.scope.Config)
+		if err != nil {
+			return nil, err
+		}
+		return pythonOf(f, s.scope.Stage.Platform)
+	}
+	config := s.scope.Config
+	config.Env = []string{"PATH=" + path.Dir(interpreter)}
+	f, err := base.ReadFacts(view, config)
+	if err != nil {
+		return nil, err
+	}
+	if f.Python == nil {
+		return nil, &refusedError{what: fmt.Sprintf("%s is not a Python of the image", interpreter), advice: "make the virtual environment in an earlier line: python3 -m venv " + path.Dir(path.Dir(interpreter))}
+	}
+	return pythonOf(f, s.scope.Stage.Platform)
+}
+
+// venv makes a virtual environment: links to the Python, pyvenv.cfg, the
+// scripts that activate it, and pip where the tool puts it in.
+func (s *stage) venv(ctx context.Context, v *pip.Venv, view layers.Tree) (layers.Tree, error) {
+	py, err := s.pythonAt(view, v.Interpreter)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	if v.Python != "" && !py.answersTo(v.Python) {
+		return layers.Tree{}, &refusedError{what: fmt.Sprintf("the virtual environment is for Python %s, and the image has %s", v.Python, py.target.Python)}
+	}
+	if _, err := view.Stat(path.Join(v.Dir, "pyvenv.cfg")); err == nil && !v.Clear {
+		return layers.Tree{}, nil // it is there, and stays as it is
+	}
+	e := &environment{dir: strings.TrimPrefix(path.Clean(v.Dir), "/"), python: py, options: v, view: view}
+	tree, err := e.tree()
+	if err != nil || v.WithoutPip {
+		return tree, err
+	}
+	pipTree, err := s.bundledPip(ctx, e, layers.Overlay(view, tree))
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	return layers.Compose(tree, pipTree), nil
+}
+
+// environment is a virtual environment in the making (PEP 405).
+type environment struct {
+	dir     string // without the first slash
+	python  *pythonInImage
+	options *pip.Venv
+	view    layers.Tree
+	entries []layers.Entry
+}
+
+func (e *environment) file(name, content string, mode uint32) {
+	e.entries = append(e.entries, layers.Entry{Path: path.Join(e.dir, name), Kind: layers.File, Mode: mode, Size: int64(len(content)), Content: layers.Bytes([]byte(content)), Origin: "virtual environment"})
+}
+
+func (e *environment) link(name, target string) {
+	e.entries = append(e.entries, layers.Entry{Path: path.Join(e.dir, name), Kind: layers.Symlink, Mode: 0o777, Link: target, Origin: "virtual environment"})
+}
+
+// tree lays it out as venv does on Linux: with links, and lib64 leading to lib.
+func (e *environment) tree() (layers.Tree, error) {
+	in := e.python.installation
+	real := in.Interpreter
+	if in.Venv {
+		return layers.Tree{}, &refusedError{what: "a virtual environment made by the Python of another is not supported", advice: "make it before PATH leads to the other one"}
+	}
+	version := e.python.target.Python.String()
+	free := ""
+	if in.FreeThreaded {
+		free = "t"
+	}
+	exe := "python" + in.Python + free
+	site := path.Join("lib", exe, "site-packages")
+	for _, dir := range []string{"bin", "include", site} {
+		e.entries = append(e.entries, layers.Entry{Path: path.Join(e.dir, dir), Kind: layers.Dir, Mode: 0o755, Origin: "virtual environment"})
+	}
+	e.link("lib64", "lib")
+	first := "python3" // what it is called as: the others lead to that name
+	if e.options.Tool == pip.UV {
+		first = "python"
+	}
+	e.link("bin/"+first, real)
+	for _, name := range []string{"python", "python3", exe} {
+		if name != first {
+			e.link("bin/"+name, first)
+		}
+	}
+	system := "false"
+	if e.options.SystemSitePackages {
+		system = "true"
+	}
+	home := path.Dir(real)
+	at := "/" + e.dir
+	cfg := ""
+	if e.options.Tool == pip.UV {
+		cfg = fmt.Sprintf("home = %s\nimplementation = CPython\nversion_info = %s\ninclude-system-site-packages = %s\n", home, version, system)
+	} else {
+		cfg = fmt.Sprintf("home = %s\ninclude-system-site-packages = %s\nversion = %s\nexecutable = %s\ncommand = %s -m venv %s\n", home, system, version, path.Join(home, exe), real, at)
+	}
+	prompt := path.Base(e.dir)
+	if e.options.Prompt != "" {
+		prompt = e.options.Prompt
+		cfg += fmt.Sprintf("prompt = %s\n", prompt)
+	}
+	e.file("pyvenv.cfg", cfg, 0o644)
+	e.activation(at, prompt)
+	return layers.NewTree(e.entries)
+}
+
+// activation adds the scripts that the image's own venv module has as
+// templates.
+func (e *environment) activation(at, prompt string) {
+	lib := strings.TrimPrefix(path.Join(e.python.installation.Prefix, "lib", "python"+e.python.installation.Python, "venv/scripts"), "/")
+	for _, dir := range []string{"common", "posix"} {
+		for _, c := range e.view.Children(path.Join(lib, dir)) {
+			name := path.Base(c.Path)
+			text, err := e.view.ReadFile(c.Path, maxImageFile)
+			if err != nil || c.Kind != layers.File {
+				continue
+			}
+			filled := strings.NewReplacer(
+				"__VENV_DIR__", at, "__VENV_NAME__", path.Base(at), "__VENV_PROMPT__", prompt, "__VENV_BIN_NAME__", "bin",
+				"__VENV_PYTHON__", path.Join(at, "bin/python3"),
+			).Replace(string(text))
+			e.file("bin/"+name, filled, 0o644)
+		}
+	}
+}
+
+// bundledPip installs the pip that the image's ensurepip brings. Debian's
+// python3 has none without python3-venv: the environment is then made without,
+// which is told; nothing here needs it.
+func (s *stage) bundledPip(_ context.Context, e *environment, view layers.Tree) (layers.Tree, error) {
+	in := e.python.installation
+	lib := strings.TrimPrefix(path.Join(in.Prefix, "lib", "python"+in.Python), "/")
+	var found layers.Entry
+	for _, dir := range []string{path.Join(lib, "ensurepip/_bundled"), "usr/share/python-wheels"} {
+		for _, c := range view.Children(dir) {
+			if name := path.Base(c.Path); strings.HasPrefix(name, "pip-") && strings.HasSuffix(name, ".whl") {
+				found = c
+			}
+		}
+	}
+	if found.Path == "" {
+		s.run.shared.notice(s.run.log(), fmt.Sprintf("/%s has no pip in it: the base's Python brings none (Debian's is in python3-venv). Installing into it works all the same", e.dir))
+		return layers.Tree{}, nil
+	}
+	work := &installation{stage: s, view: view, work: ""}
+	dir, err := s.run.Store.TempDir("venv-*")
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	s.run.scratch = append(s.run.scratch, dir) // the tree's contents are read from there
+	at := path.Join(dir, path.Base(found.Path))
+	if err := work.copyOut(found, at); err != nil {
+		return layers.Tree{}, err
+	}
+	own, err := s.pythonAt(view, "/"+path.Join(e.dir, "bin/python3"))
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	scheme, err := wheel.SchemeFor(own.installation, wheel.Place{})
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	w, err := wheel.Open(at, path.Base(found.Path))
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	return w.Tree(scheme, wheel.Options{Requested: true, Log: s.run.log()})
+}
+
+var errNoPython = errors.New("the base has no Python that its PATH leads to")
+
+// installerName is what INSTALLER says of a tool.
+func installerName(t pip.Tool) string {
+	switch t {
+	case pip.UV:
+		return "uv"
+	case pip.Poetry:
+		return "poetry"
+	}
+	return "" // pip, which pipenv calls, too
+}
