@@ -19,18 +19,18 @@ tests() {
 }
 
 step "the back-ends: ${newest[*]}"
-for name in newest older; do
-  declare -n wanted=$name
-  python3 -m venv "$work/$name"
-  "$work/$name/bin/python" -m pip install -q "${wanted[@]}" >"$work/$name.log" 2>&1 || die "pip cannot install ${wanted[*]}"
+for age in newest older; do
+  declare -n wanted=$age
+  python3 -m venv "$work/$age"
+  "$work/$age/bin/python" -m pip install -q -U "${wanted[@]}" >"$work/$age.log" 2>&1 || die "pip cannot install ${wanted[*]}"
 done
 
 step "the projects"
 mkdir "$work/backends" "$work/downloads"
 tests -run TestBackendsInterop >"$work/projects.log" 2>&1 || die "the projects cannot be written"
-for name in "${sdists[@]}"; do
-  "$work/newest/bin/python" -m pip download -q --no-deps --no-binary :all: --no-build-isolation --dest "$work/downloads" "$name" \
-    >"$work/downloads.log" 2>&1 || step "no sdist of $name"
+for sdist in "${sdists[@]}"; do
+  "$work/newest/bin/python" -m pip download -q --no-deps --no-binary :all: --no-build-isolation --dest "$work/downloads" "$sdist" \
+    >"$work/downloads.log" 2>&1 || step "no sdist of $sdist"
 done
 
 step "their wheels"

@@ -85,8 +85,9 @@ func (s *stage) bytecode(ctx context.Context, py *pythonInImage, units []compile
 		return st.SetRecord(keys[i], compiled{h, size})
 	})
 	var start *sandbox.StartError
-	if errors.As(err, &start) {
-		s.run.shared.notice(s.run.log(), "no bytecode is compiled, so the app starts more slowly: the image's Python does not start: "+start.Error())
+	var python *bytecode.Error
+	if ctx.Err() == nil && (errors.As(err, &start) || errors.As(err, &python)) { // a Python that lacks what compiling takes may still run the app
+		s.run.shared.notice(s.run.log(), "no bytecode is compiled, so the app starts more slowly: "+firstLine(err.Error()))
 		return make([]layers.Tree, len(units)), nil
 	}
 	if err != nil {
@@ -133,4 +134,10 @@ func (s *stage) standardLibrary(ctx context.Context) error {
 	s.run.log().Info(fmt.Sprintf("bytecode of the standard library: %s", text))
 	s.history = append(s.history, v1.History{Created: epoch(s.run.plan.Options.Time), CreatedBy: "boyabuild: bytecode of the standard library"})
 	return nil
+}
+
+// firstLine is the first line of a text, no longer than a message should be.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return clip(line, 240)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path"
@@ -227,6 +228,11 @@ func (p *installation) lockClient(ctx context.Context, c pip.Config, sel lockfil
 		for _, u := range sel.Indexes[1:] {
 			c.Extra = append(c.Extra, pip.Index{URL: u, Source: "the lock"})
 		}
+		for _, name := range slices.Sorted(maps.Keys(sel.IndexOf)) {
+			u := sel.IndexOf[name]
+			c.Extra = append(c.Extra, pip.Index{Name: u, URL: u, Explicit: true, Source: "the lock"})
+			c.Pins = append(c.Pins, pip.Pin{Project: name, Index: u, Source: "the lock"})
+		}
 	}
 	return p.client(ctx, c)
 }
@@ -256,6 +262,9 @@ func (p *installation) filePackage(ctx context.Context, b *sourceBuilder, at str
 	file, err := p.export(at)
 	if err != nil {
 		return python.Locked{}, nil, err
+	}
+	if err := checkHashes(file, l.Hashes); err != nil {
+		return python.Locked{}, nil, fmt.Errorf("%s: %w", l.Path, err)
 	}
 	name := path.Base(at)
 	if !strings.HasSuffix(name, ".whl") {
@@ -317,4 +326,28 @@ func lockedWheel(file, name string) (python.Locked, error) {
 	u := (&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String()
 	return python.Locked{Name: parsed.Name, Version: parsed.Version,
 		Wheel: python.File{Filename: name, URL: u, Hashes: map[string]string{"sha256": sum}}}, nil
+}
+
+// checkHashes checks a file against "sha256:hex" and the like, any of which
+// will do.
+func checkHashes(file string, hashes []string) error {
+	if len(hashes) == 0 {
+		return nil
+	}
+	sum, err := fileSum(file)
+	if err != nil {
+		return err
+	}
+	known := false
+	for _, h := range hashes {
+		want, ok := strings.CutPrefix(h, "sha256:")
+		if ok && want == sum {
+			return nil
+		}
+		known = known || ok
+	}
+	if !known {
+		return errors.New("the lock has no sha256 of it")
+	}
+	return fmt.Errorf("its sha256 is %s, which is not what the lock says", sum)
 }

@@ -6,9 +6,13 @@
 // layer: [Write], a pure function of the tree and its [Options]. The same tree
 // gives the same bytes on any machine, any day.
 //
+// Contents that are deflated already, as the files of a wheel are ([Deflated]),
+// become part of a gzip layer as they are; what is left to do for them is to
+// inflate and to hash.
+//
 // The package never reads the clock, the environment or the host's users, and
-// it never holds a layer or a file in memory: contents are opened when they
-// are written.
+// it never holds a layer or a long file in memory: contents are opened when they
+// are written, and what is held of them is bounded.
 package layers
 
 import (
@@ -60,7 +64,7 @@ func (k Kind) String() string {
 }
 
 // Content is where the bytes of a file are. Open may be called any number of
-// times and must give the same bytes each time.
+// times, by several goroutines at once, and must give the same bytes each time.
 type Content interface {
 	Open() (io.ReadCloser, error)
 }

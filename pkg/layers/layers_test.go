@@ -26,7 +26,7 @@ func link(path, target string) Entry {
 	return Entry{Path: path, Kind: Symlink, Mode: 0o777, Link: target, Origin: "test"}
 }
 
-func tree(t *testing.T, entries ...Entry) Tree {
+func tree(t testing.TB, entries ...Entry) Tree {
 	t.Helper()
 	tr, err := NewTree(entries)
 	if err != nil {

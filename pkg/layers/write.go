@@ -6,23 +6,23 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"path"
-	"runtime"
+	"slices"
 	"sort"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
 )
 
 // Format names the rules by which a Tree becomes bytes. It is part of every
 // record's key, and changes whenever the bytes of a layer would.
-const Format = "layer/1"
+const Format = "layer/2"
 
 // Compression says how a layer's tar is compressed.
 type Compression uint8
@@ -69,18 +69,26 @@ func (c Compression) MediaType() types.MediaType {
 	}
 }
 
-// gzipLevel and gzipBlock shape the bytes of a gzip layer: pgzip's output
-// depends on the size of a block, not on how many are compressed at a time.
-const (
-	gzipLevel = 6
-	gzipBlock = 1 << 20
-)
-
 // Options shape a layer's bytes beside its Tree.
 type Options struct {
 	// Time is the modification time of every entry; zero is the Unix epoch.
 	Time        time.Time
 	Compression Compression
+	// Blocks, if it is set, is told of every place of a gzip layer at which
+	// inflating can begin, in order, while the layer is written: what an
+	// index for random access is made of. It shapes no byte.
+	Blocks func(Block)
+}
+
+// Block is the begin of a deflate block in a gzip layer.
+type Block struct {
+	// Bit is where it begins in the stored form, in bits from the begin.
+	Bit int64
+	// Offset is where its first byte is in the tar.
+	Offset int64
+	// Window holds the bytes of the tar before Offset, up to 32 KiB, that
+	// the block may refer to. It is valid during the call.
+	Window []byte
 }
 
 // Key returns the part of a record's key that says how the bytes were shaped.
@@ -100,70 +108,78 @@ func (o Options) unix() time.Time {
 // changed while it was read, is an error. What was written before an error is
 // of no use. The context ends a long write.
 func Write(ctx context.Context, w io.Writer, t Tree, o Options) (Descriptor, error) {
-	digest := &countingHash{h: sha256.New()}
-	compressed, err := compressor(io.MultiWriter(w, digest), o.Compression)
+	out := newSink(w)
+	var err error
+	switch o.Compression {
+	case Gzip:
+		err = writeGzip(ctx, out, t, o)
+	case Zstd, None:
+		err = writeStream(ctx, out, t, o)
+	default:
+		err = fmt.Errorf("write layer: unknown %s", o.Compression)
+	}
 	if err != nil {
 		return Descriptor{}, err
 	}
-	diffID := sha256.New()
-	buffered := bufio.NewWriterSize(io.MultiWriter(compressed, diffID), 256<<10)
-	if err := writeTar(ctx, buffered, t, o.unix()); err != nil {
-		compressed.Close()
-		return Descriptor{}, err
-	}
-	if err := buffered.Flush(); err != nil {
-		compressed.Close()
-		return Descriptor{}, err
-	}
-	if err := compressed.Close(); err != nil {
-		return Descriptor{}, err
-	}
 	return Descriptor{
-		Digest:    digestOf(digest.h),
-		DiffID:    digestOf(diffID),
-		Size:      digest.n,
+		Digest:    digestOf(out.digest),
+		DiffID:    digestOf(out.diffID),
+		Size:      out.size,
 		MediaType: o.Compression.MediaType(),
 	}, nil
+}
+
+// sink takes a layer in both its forms, the tar and what is stored, and sums
+// them up.
+type sink struct {
+	w              io.Writer
+	digest, diffID hash.Hash
+	size           int64
+}
+
+func newSink(w io.Writer) *sink {
+	return &sink{w: w, digest: sha256.New(), diffID: sha256.New()}
+}
+
+// Write takes the next bytes of the stored form.
+func (s *sink) Write(p []byte) (int, error) {
+	s.digest.Write(p)
+	s.size += int64(len(p))
+	return s.w.Write(p)
+}
+
+// writeStream writes a layer that is compressed as one stream, or not at all.
+func writeStream(ctx context.Context, out *sink, t Tree, o Options) error {
+	compressed := io.WriteCloser(nopCloser{out})
+	if o.Compression == Zstd {
+		var err error
+		compressed, err = zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2))
+		if err != nil {
+			return err
+		}
+	}
+	buffered := bufio.NewWriterSize(io.MultiWriter(compressed, out.diffID), 256<<10)
+	err := writeTar(ctx, buffered, t, o.unix())
+	if err == nil {
+		err = buffered.Flush()
+	}
+	if closeErr := compressed.Close(); err == nil {
+		err = closeErr
+	}
+	return err
 }
 
 func digestOf(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
 }
 
-type countingHash struct {
-	h hash.Hash
-	n int64
-}
-
-func (c *countingHash) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	return c.h.Write(p)
-}
-
-func compressor(w io.Writer, c Compression) (io.WriteCloser, error) {
-	switch c {
-	case Gzip:
-		z, err := pgzip.NewWriterLevel(w, gzipLevel)
-		if err != nil {
-			return nil, err
-		}
-		return z, z.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0))
-	case Zstd:
-		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2))
-	case None:
-		return nopCloser{w}, nil
-	}
-	return nil, fmt.Errorf("write layer: unknown %s", c)
-}
-
 type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// writeTar writes the entries in order, hard links last, for their targets
-// must be there when a reader makes them.
-func writeTar(ctx context.Context, w io.Writer, t Tree, at time.Time) error {
-	tw := tar.NewWriter(w)
+// inOrder calls f for the entries in the order of a layer: theirs, but with hard
+// links last, for their targets must be there when a reader makes them.
+func (t Tree) inOrder(ctx context.Context, f func(e *Entry) error) error {
 	for _, links := range []bool{false, true} {
 		for i := range t.entries {
 			e := &t.entries[i]
@@ -173,25 +189,46 @@ func writeTar(ctx context.Context, w io.Writer, t Tree, at time.Time) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := writeEntry(tw, e, at); err != nil {
-				return fmt.Errorf("write %q of %s: %w", e.Path, orUnknown(e.Origin), err)
+			if err := f(e); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// failed says which entry an error of writing is about.
+func (e *Entry) failed(err error) error {
+	return fmt.Errorf("write %q of %s: %w", e.Path, orUnknown(e.Origin), err)
+}
+
+func writeTar(ctx context.Context, w io.Writer, t Tree, at time.Time) error {
+	tw := tar.NewWriter(w)
+	err := t.inOrder(ctx, func(e *Entry) error {
+		err := writeHeaders(tw, e, at)
+		if err == nil && e.Kind == File && e.Content != nil {
+			err = copyContent(tw, e)
+		}
+		if err != nil {
+			return e.failed(err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return tw.Close()
 }
 
-func writeEntry(tw *tar.Writer, e *Entry, at time.Time) error {
+// writeHeaders writes what a tar has of an entry before its content.
+func writeHeaders(tw *tar.Writer, e *Entry, at time.Time) error {
 	if err := tw.WriteHeader(header(e, at)); err != nil {
 		return err
 	}
 	if e.Kind == Dir && e.Opaque {
 		return tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: e.Path + "/" + whiteoutOpaque, Mode: 0o644, ModTime: at})
 	}
-	if e.Kind != File || e.Content == nil {
-		return nil
-	}
-	return copyContent(tw, e)
+	return nil
 }
 
 // copyContent copies exactly Size bytes.
@@ -206,16 +243,38 @@ func copyContent(w io.Writer, e *Entry) error {
 		return err
 	}
 	if n < e.Size {
-		return fmt.Errorf("has %d bytes where %d were announced; it changed while it was read", n, e.Size)
+		return errShrunk
 	}
+	return atEnd(r)
+}
+
+// readContent appends the next n bytes of a content to p.
+func readContent(p []byte, r io.Reader, n int) ([]byte, error) {
+	at := len(p)
+	p = slices.Grow(p, n)[:at+n]
+	_, err := io.ReadFull(r, p[at:])
+	if err == io.EOF || err == io.ErrUnexpectedEOF { // as io.ReadFull says it: not from within r
+		err = errShrunk
+	}
+	return p, err
+}
+
+// atEnd is an error if there is more of a content than its size.
+func atEnd(r io.Reader) error {
 	var one [1]byte
 	if k, err := r.Read(one[:]); k > 0 {
-		return fmt.Errorf("has more bytes than the %d announced; it changed while it was read", e.Size)
+		return errGrown
 	} else if err != nil && err != io.EOF {
 		return err // a content may check its sum at its end
 	}
 	return nil
 }
+
+// A content that does not have the size of its entry.
+var (
+	errShrunk = errors.New("has fewer bytes than announced; it changed while it was read")
+	errGrown  = errors.New("has more bytes than announced; it changed while it was read")
+)
 
 func header(e *Entry, at time.Time) *tar.Header {
 	h := &tar.Header{Name: e.Path, Mode: int64(e.Mode), Uid: e.UID, Gid: e.GID, ModTime: at}
@@ -248,7 +307,9 @@ func header(e *Entry, at time.Time) *tar.Header {
 
 // Sum returns a digest of everything in t that shapes a layer: paths, kinds,
 // modes, owners, links, attributes and contents. Two trees with one Sum give,
-// with the same Options, the same layer.
+// with the same Options, the same layer. So a content that is kept deflated
+// counts as it is kept, for that is what a layer takes over; it is not inflated,
+// and not checked before it is written.
 func Sum(ctx context.Context, t Tree) (v1.Hash, error) {
 	h := sha256.New()
 	for i := range t.entries {
@@ -266,10 +327,28 @@ func Sum(ctx context.Context, t Tree) (v1.Hash, error) {
 			fmt.Fprintf(h, "%q %q\n", k, e.Xattrs[k])
 		}
 		if e.Kind == File && e.Content != nil {
-			if err := copyContent(h, e); err != nil {
+			if err := sumContent(h, e); err != nil {
 				return v1.Hash{}, fmt.Errorf("read %q of %s: %w", e.Path, orUnknown(e.Origin), err)
 			}
 		}
 	}
 	return digestOf(h), nil
+}
+
+func sumContent(h hash.Hash, e *Entry) error {
+	packed, ok := e.deflated()
+	if !ok {
+		return copyContent(h, e)
+	}
+	r, err := e.Content.(Deflated).OpenDeflated()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	fmt.Fprintf(h, "deflated %d\n", packed)
+	n, err := io.Copy(h, r)
+	if err == nil && n != packed {
+		err = errPacked
+	}
+	return err
 }

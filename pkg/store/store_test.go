@@ -90,7 +90,7 @@ func TestNothingIsLeftOfAnInterruptedPut(t *testing.T) {
 	if _, _, err := s.Put(ctx, r, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	left, err := filepath.Glob(filepath.Join(s.Dir(), "tmp", "*", "[^l]*"))
+	left, err := filepath.Glob(filepath.Join(s.Dir(), "tmp", "*", "blob-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

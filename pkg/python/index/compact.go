@@ -314,12 +314,10 @@ func (b *pageBuilder) sortVersions() {
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
-// page is a compact page that is open. Its texts are parts of one string.
+// page is a compact page that is open.
 type page struct {
-	counts  [fileTable + 1]int
-	tables  string
-	records string
-	strings string
+	counts                   [fileTable + 1]int
+	tables, records, strings []byte
 }
 
 var errNoPage = errors.New("not a project page in the form that is kept")
@@ -351,31 +349,25 @@ func openPage(data []byte) (*page, error) {
 	if stringsAt > len(data) {
 		return nil, errNoPage
 	}
-	all := string(data)
-	p.tables, p.records, p.strings = all[tablesAt:recordsAt], all[recordsAt:stringsAt], all[stringsAt:]
+	p.tables, p.records, p.strings = data[tablesAt:recordsAt], data[recordsAt:stringsAt], data[stringsAt:]
 	return p, nil
 }
 
-// number reads 32 bits; there are some.
-func number(s string, at int) uint32 {
-	s = s[at : at+4]
-	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
-}
+func number(b []byte, at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
+func long(b []byte, at int) uint64   { return binary.LittleEndian.Uint64(b[at:]) }
 
-func long(s string, at int) uint64 { return uint64(number(s, at)) | uint64(number(s, at+4))<<32 }
-
-// cut is a part of the strings; "" for one that is not inside them.
-func (p *page) cut(from, length uint32) string {
+// cut is a part of the strings; nil for one that is not inside them.
+func (p *page) cut(from, length uint32) []byte {
 	if uint64(from)+uint64(length) > uint64(len(p.strings)) {
-		return ""
+		return nil
 	}
 	return p.strings[from : from+length]
 }
 
-// text is the n-th text of a table, counted from 1; "" where there is none.
-func (p *page) text(tab int, n uint32) string {
+// text is the n-th text of a table, counted from 1; nil where there is none.
+func (p *page) text(tab int, n uint32) []byte {
 	if n == 0 || int64(n) > int64(p.counts[tab]) {
-		return ""
+		return nil
 	}
 	at := int(n) - 1
 	for _, before := range p.counts[:tab] {
@@ -384,7 +376,7 @@ func (p *page) text(tab int, n uint32) string {
 	return p.textAt(at)
 }
 
-func (p *page) textAt(i int) string {
+func (p *page) textAt(i int) []byte {
 	return p.cut(number(p.tables, i*textSize), number(p.tables, i*textSize+4))
 }
 
@@ -397,28 +389,30 @@ func (p *page) extra(n uint32, which int) string {
 	for _, before := range p.counts[:extraTable] {
 		at += before
 	}
-	return p.textAt(at)
+	return string(p.textAt(at))
 }
 
 // record is the record of a file.
-func (p *page) record(i int) string { return p.records[i*recordSize : (i+1)*recordSize] }
+func (p *page) record(i int) []byte { return p.records[i*recordSize : (i+1)*recordSize] }
 
 // file fills in what the record of a file alone says; version, tags and
 // Requires-Python come from the listing.
-func (p *page) file(r string) File {
+func (p *page) file(r []byte) File {
 	flags, extra, lengths := number(r, atFlags), number(r, atExtra), number(r, atLengths)
 	name := lengths & (1<<nameBits - 1)
 	f := File{
-		Filename: p.cut(number(r, atName), name),
-		Size:     int64(long(r, atSize)), RequiresPython: p.text(requiresTable, number(r, atRequires)),
-		Yanked: flags&flagYanked != 0, CoreMetadata: flags&flagCore != 0,
+		Filename: string(p.cut(number(r, atName), name)), Size: int64(long(r, atSize)),
+		RequiresPython: string(p.text(requiresTable, number(r, atRequires))),
+		Yanked:         flags&flagYanked != 0, CoreMetadata: flags&flagCore != 0,
 	}
-	f.URL = p.text(serverTable, number(r, atServer)) + p.cut(number(r, atName)+name, lengths>>nameBits)
+	address := append(make([]byte, 0, 192), p.text(serverTable, number(r, atServer))...)
+	address = append(address, p.cut(number(r, atName)+name, lengths>>nameBits)...)
 	if flags&flagNameEnd != 0 {
-		f.URL += f.Filename
+		address = append(address, f.Filename...)
 	}
+	f.URL = string(address)
 	if flags&flagSHA256 != 0 {
-		f.Hashes = map[string]string{"sha256": hex.EncodeToString([]byte(r[atSHA256 : atSHA256+32]))}
+		f.Hashes = map[string]string{"sha256": hex.EncodeToString(r[atSHA256 : atSHA256+32])}
 	}
 	if flags&flagSdist != 0 {
 		f.Kind = Sdist

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -154,7 +155,7 @@ func (l *Listing) read(n int32, p place, sets *sharedSets) ([]python.Version, []
 	group := make([]int32, p.page.counts[versionTable]) // spellings of one version go together
 	var versions []python.Version
 	for i := range p.page.counts[versionTable] {
-		v, _ := python.ParseVersion(p.page.text(versionTable, uint32(i+1)))
+		v, _ := python.ParseVersion(string(p.page.text(versionTable, uint32(i+1))))
 		at.versions = append(at.versions, v)
 		if len(versions) == 0 || !versions[len(versions)-1].Equal(v) {
 			versions = append(versions, v)
@@ -164,7 +165,7 @@ func (l *Listing) read(n int32, p place, sets *sharedSets) ([]python.Version, []
 	at.tags, at.requires = sets.of(p.page)
 	at.local = make([]bool, 1+p.page.counts[serverTable])
 	for i := range at.local {
-		at.local[i] = strings.HasPrefix(p.page.text(serverTable, uint32(i)), "file:")
+		at.local[i] = bytes.HasPrefix(p.page.text(serverTable, uint32(i)), []byte("file:"))
 	}
 	l.places = append(l.places, at)
 
@@ -199,7 +200,7 @@ func (l *Listing) read(n int32, p place, sets *sharedSets) ([]python.Version, []
 	return versions, entries
 }
 
-func (p *listedPage) entry(e *Entry, r string) {
+func (p *listedPage) entry(e *Entry, r []byte) {
 	flags := number(r, atFlags)
 	e.Yanked, e.Built = flags&flagYanked != 0, flags&flagBuild != 0
 	if flags&flagSdist != 0 {
@@ -281,28 +282,27 @@ func (s *sharedSets) of(p *page) ([]*tagSet, []*requiredPythons) {
 	return tags, pythons
 }
 
-func (s *sharedSets) tagSet(text string) *tagSet {
-	set := s.tags[text]
+func (s *sharedSets) tagSet(text []byte) *tagSet {
+	set := s.tags[string(text)]
 	if set == nil {
 		set = &tagSet{number: len(s.tags) + 1}
-		set.tags, _ = python.ParseTags(text) // checked when the page was read
+		set.tags, _ = python.ParseTags(string(text)) // checked when the page was read
 		if s.tags == nil {
 			s.tags = map[string]*tagSet{}
 		}
-		s.tags[strings.Clone(text)] = set // not the whole page with it
+		s.tags[string(text)] = set
 	}
 	return set
 }
 
-func (s *sharedSets) pythonSet(text string) *requiredPythons {
-	set := s.pythons[text]
+func (s *sharedSets) pythonSet(text []byte) *requiredPythons {
+	set := s.pythons[string(text)]
 	if set == nil {
-		text = strings.Clone(text)
-		set = &requiredPythons{number: len(s.pythons) + 1, specifiers: parsePythons(text)}
+		set = &requiredPythons{number: len(s.pythons) + 1, specifiers: parsePythons(string(text))}
 		if s.pythons == nil {
 			s.pythons = map[string]*requiredPythons{}
 		}
-		s.pythons[text] = set
+		s.pythons[string(text)] = set
 	}
 	return set
 }
@@ -314,7 +314,7 @@ func (s *sharedSets) specifiers(text string) python.Specifiers {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pythonSet(text).specifiers
+	return s.pythonSet([]byte(text)).specifiers
 }
 
 // parsePythons parses a Requires-Python; what cannot be parsed restricts

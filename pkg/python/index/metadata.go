@@ -211,13 +211,37 @@ func zipError(f File, err error) error {
 	return &InvalidWheelError{f.Filename, err}
 }
 
-// headers are the fields of a METADATA without the description below them.
+// headers are the fields of a METADATA that are ever looked at, without the
+// description below them: a third of the bytes, which are read at every
+// resolution.
 func headers(text []byte) []byte {
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	if i := bytes.Index(text, []byte("\n\n")); i >= 0 {
-		return text[:i+1]
+		text = text[:i+1]
 	}
-	return text
+	out := make([]byte, 0, len(text))
+	dropped := false
+	for line := range bytes.Lines(text) {
+		if line[0] != ' ' && line[0] != '\t' { // else it goes on
+			name, _, _ := bytes.Cut(line, []byte(":"))
+			dropped = isUnused(string(name))
+		}
+		if !dropped {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+// isUnused names the fields that tell a person something, and no resolver. What
+// is not known is kept, and what is no field.
+func isUnused(name string) bool {
+	switch strings.ToLower(name) {
+	case "author", "author-email", "maintainer", "maintainer-email", "classifier", "keywords", "platform",
+		"home-page", "download-url", "project-url", "description", "description-content-type", "license-file":
+		return true
+	}
+	return false
 }
 
 // parseMetadata parses and checks that it is about the file it came from.

@@ -24,5 +24,14 @@ func readFileLimit(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if n := info.Size(); info.Mode().IsRegular() && n > 0 && n <= limit {
+		b := make([]byte, n)
+		_, err := io.ReadFull(f, b) // one that grows meanwhile is read as it was
+		return b, err
+	}
 	return readLimit(f, limit)
 }
