@@ -91,7 +91,7 @@ def calls(name, data):
 compare("file", files(pip, "bin/"), files(site), records)
 compare("script", files(os.path.join(pip, "bin")), files(bin), calls)
 
-for name, (data, _) in files(bin).items():
+for name, (data, _) in files(bin, "__pycache__").items():
     first = data.split(b"\n", 1)[0]
     if not re.fullmatch(rb"#!/usr/bin/python3(\.\d+)?", first):
         problems.append(f"script {name}: begins with {first}")

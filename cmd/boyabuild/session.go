@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -170,9 +166,17 @@ func (s *session) builder(f *indexFlags) (*build.Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := httpClient(host)
+	transport, err := s.env.transport(host)
 	if err != nil {
 		return nil, err
+	}
+	client := &http.Client{Transport: transport}
+	tokens := s.codeArtifact()
+	forced := s.forced(f)
+	for _, c := range []*pip.Config{&host, &forced} {
+		if *c, err = codeArtifactIndexes(s.cmd.Context(), tokens, *c); err != nil {
+			return nil, err
+		}
 	}
 	netrc, err := s.env.netrc()
 	if err != nil {
@@ -188,7 +192,8 @@ func (s *session) builder(f *indexFlags) (*build.Builder, error) {
 			Keychain: authn.NewMultiKeychain(&lazyECR{s: s, region: s.config.Deploy.Region}, authn.DefaultKeychain),
 			Debian:   debian.Options{Client: client, Host: sources, Mirror: s.debianMirror()},
 		},
-		Index:    build.IndexSettings{Flags: s.forced(f), Host: host, HostDefault: hostDefault, Netrc: netrc},
+		Index: build.IndexSettings{Flags: forced, Host: host, HostDefault: s.hostDefault, Netrc: netrc,
+			Credentials: s.env.credentials(tokens, host.KeyringProvider.Value, s.ui.log)},
 		HTTP:     client,
 		Log:      s.ui.log,
 		Progress: s.ui.progress,
@@ -246,42 +251,6 @@ func (e *env) awsEndpoint() string {
 	return u.Host
 }
 
-// httpClient reaches package indexes and mirrors as pip's settings say.
-func httpClient(c pip.Config) (*http.Client, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConnsPerHost = 16
-	if c.Proxy.Value != "" {
-		u, err := url.Parse(c.Proxy.Value)
-		if err != nil {
-			return nil, usagef("%s is not the URL of a proxy", c.Proxy.Source)
-		}
-		t.Proxy = http.ProxyURL(u)
-	}
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	if file := c.Cert.Value; file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, usagef("%s: %s: %s", c.Cert.Source, file, reasonOf(err))
-		}
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, usagef("%s: %s has no certificate in it", c.Cert.Source, file)
-		}
-		t.TLSClientConfig.RootCAs = pool
-	}
-	if file := c.ClientCert.Value; file != "" {
-		pair, err := tls.LoadX509KeyPair(file, file)
-		if err != nil {
-			return nil, usagef("%s: %v", c.ClientCert.Source, err)
-		}
-		t.TLSClientConfig.Certificates = []tls.Certificate{pair}
-	}
-	return &http.Client{Transport: t}, nil
-}
-
 // netrc reads the machine's logins.
 func (e *env) netrc() (index.Netrc, error) {
 	p := e.getenv("NETRC")
@@ -300,21 +269,6 @@ func (e *env) netrc() (index.Netrc, error) {
 		return nil, &configError{file: p, reason: err.Error()}
 	}
 	return n, nil
-}
-
-// hostDefault asks this machine's pip for its default index, by its source.
-func hostDefault(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "python3", "-I", "-c", "import pip._internal.models.index as i; print(i.__file__)").Output()
-	if err != nil {
-		return "", err
-	}
-	b, err := readBounded(strings.TrimSpace(string(out)), 1<<20)
-	if err != nil {
-		return "", err
-	}
-	return pip.DefaultIndex(b)
 }
 
 // hostPackages are the settings of pip and uv on this machine; pip's count more.

@@ -2,12 +2,11 @@ package build
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
+	"net/url"
 	"path"
 
 	"github.com/boyabuild/boyabuild/pkg/debian"
@@ -75,17 +74,20 @@ func (cs *shared) client(c pip.Config, fallback pip.Index, w wheelBuilder) (*ind
 		Sdist: source.SdistMetadata, Refresh: cs.refresh,
 	}
 	for _, x := range c.Indexes(fallback) {
-		o.Indexes = append(o.Indexes, index.Index{URL: x.URL, Name: x.Name})
+		o.Indexes = append(o.Indexes, index.Index{URL: address(c, x), Name: x.Name})
 	}
 	for _, l := range c.FindLinks {
 		o.FindLinks = append(o.FindLinks, index.Index{URL: l.Value})
 	}
 	for _, pin := range c.Pins {
 		if x, ok := c.Named(pin.Index); ok {
-			o.Pinned[pin.Project] = index.Index{URL: x.URL, Name: x.Name}
+			o.Pinned[pin.Project] = index.Index{URL: address(c, x), Name: x.Name}
 		}
 	}
-	key := fmt.Sprint(o.Indexes, o.FindLinks, o.Pinned, c.TrustedHosts)
+	if c.Strategy.Value == "unsafe-best-match" {
+		o.Strategy = index.UnsafeBestMatch
+	}
+	key := fmt.Sprint(o.Strategy, o.Indexes, o.FindLinks, o.Pinned, c.TrustedHosts)
 	if w != nil {
 		o.Build, o.BuildKey = w.Build, w.Key()
 		key += o.BuildKey
@@ -102,43 +104,43 @@ func (cs *shared) client(c pip.Config, fallback pip.Index, w wheelBuilder) (*ind
 
 // trusting returns a client that does not check the certificates of pip's
 // trusted hosts ("host" or "host:port"), and c itself where there are none or c
-// does its transport in a way of its own. Behind a proxy certificates are checked
-// all the same.
+// does its transport in a way of its own.
 func trusting(c *http.Client, hosts []pip.Setting[string]) *http.Client {
 	if len(hosts) == 0 {
 		return c
 	}
-	t, ok := http.DefaultTransport.(*http.Transport), true
-	if c != nil && c.Transport != nil {
-		t, ok = c.Transport.(*http.Transport)
+	var names []string
+	for _, h := range hosts {
+		names = append(names, h.Value)
 	}
-	if !ok {
+	var again http.Client
+	if c != nil {
+		again = *c
+	}
+	switch t := again.Transport.(type) {
+	case nil:
+		own, err := index.NewTransport(index.TransportOptions{TrustedHosts: names})
+		if err != nil {
+			return c
+		}
+		again.Transport = own
+	case *index.Transport:
+		again.Transport = t.Trusting(names...)
+	default:
 		return c
 	}
-	t = t.Clone()
-	trusted := map[string]bool{}
-	for _, h := range hosts {
-		trusted[h.Value] = true
-	}
-	settings := t.TLSClientConfig
-	t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		own := &tls.Config{MinVersion: tls.VersionTLS12}
-		if settings != nil {
-			own = settings.Clone()
-		}
-		own.NextProtos = nil // this connection speaks HTTP/1.1
-		own.InsecureSkipVerify = trusted[host] || trusted[address]
-		return (&tls.Dialer{Config: own}).DialContext(ctx, network, address)
-	}
-	again := http.Client{Transport: t}
-	if c != nil {
-		again.CheckRedirect, again.Jar, again.Timeout = c.CheckRedirect, c.Jar, c.Timeout
-	}
 	return &again
+}
+
+// address is an index's URL, with the login that was set for its name.
+func address(c pip.Config, x pip.Index) string {
+	login, ok := c.Credential(x.Name)
+	u, err := url.Parse(x.URL)
+	if !ok || err != nil || u.User != nil {
+		return x.URL
+	}
+	u.User = url.UserPassword(login.Username, login.Password)
+	return u.String()
 }
 
 // pipSource is where Debian's package of pip keeps the name of its default

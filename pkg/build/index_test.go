@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/boyabuild/boyabuild/pkg/python/index"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
 )
 
@@ -23,7 +24,11 @@ func TestTrustedHosts(t *testing.T) {
 		"by name": {u.Hostname(), true}, "with its port": {u.Host, true}, "another": {"example.com", false}, "another port": {u.Hostname() + ":1", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, plain := range []*http.Client{nil, {}, {Transport: &http.Transport{}}} {
+			own, err := index.NewTransport(index.TransportOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, plain := range []*http.Client{nil, {}, {Transport: own}} {
 				client := trusting(plain, []pip.Setting[string]{{Value: c.host, Source: "--trusted-host"}})
 				resp, err := client.Get(s.URL)
 				if (err == nil) != c.ok {
