@@ -25,7 +25,7 @@ type lockFlags struct {
 	upgradePackages                   []string
 	extras, groups                    []string
 	onlyBinary, pre, hashes           bool
-	annotate, header                  bool
+	annotate, header, refresh         bool
 	index                             indexFlags
 }
 
@@ -41,6 +41,7 @@ func (f *lockFlags) register(cmd *cobra.Command) {
 	s.StringVar(&f.libc, "libc", "", "`LIBC` to lock for: glibc2.28 or musl1.2 (default: the base's)")
 	s.StringVar(&f.base, "base", "", "`BASE` that the Python is taken from (default: that of the Dockerfile)")
 	s.StringArrayVar(&f.buildContexts, "build-context", nil, "`NAME=SOURCE`: take a base from elsewhere, as in build")
+	s.BoolVar(&f.refresh, "refresh", false, "ask the index for every page again, however fresh the kept one is")
 	s.BoolVar(&f.onlyBinary, "only-binary", false, "use wheels only: build nothing from source")
 	s.BoolVar(&f.pre, "pre", false, "take pre-releases, too")
 	s.StringArrayVar(&f.extras, "extra", nil, "lock the project's extra `NAME`, too")
@@ -114,6 +115,7 @@ func (s *session) lock(ctx context.Context, f *lockFlags, file string) error {
 		return err
 	}
 	o.Options = *bo
+	o.NoCache = f.refresh
 	if f.base != "" {
 		o.Base = f.base
 	}
