@@ -13,6 +13,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -491,6 +492,38 @@ func TestGzipMemory(t *testing.T) {
 		if peak > 48<<20 {
 			t.Errorf("%d MB at a file of %d MB", peak>>20, n/5)
 		}
+	}
+}
+
+// TestGzipOver4GiB writes a file whose size does not fit into gzip's trailer nor
+// ustar's 32 bits, and reads it back. It takes a minute.
+func TestGzipOver4GiB(t *testing.T) {
+	if os.Getenv("LARGE") == "" {
+		t.Skip("takes a minute; set LARGE=1")
+	}
+	l := newLong(t, 45_000) // 9 GB, over tar's 8 GiB too
+	tr := tree(t, l.entry())
+	r, w := io.Pipe()
+	var d Descriptor
+	go func() {
+		var err error
+		d, err = Write(t.Context(), w, tr, Options{})
+		w.CloseWithError(err)
+	}()
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, z); err != nil {
+		t.Fatal(err)
+	}
+	want, err := Write(t.Context(), io.Discard, tr, Options{Compression: None})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := digestOf(sum); got != want.DiffID || got != d.DiffID {
+		t.Errorf("diffID %s and %s; archive/tar gives %s", got, d.DiffID, want.DiffID)
 	}
 }
 

@@ -278,3 +278,11 @@ func BenchmarkPage(b *testing.B) {
 		}
 	})
 }
+
+func TestHeadersKept(t *testing.T) {
+	text := "Metadata-Version: 2.1\r\nName: a\r\nVersion: 1\r\nClassifier: x\r\nLicense: MIT\r\n        and more\r\nDescription: long\r\n        text\r\n\tRequires-Dist: not\r\nRequires-Dist: b\r\nno field\r\nAUTHOR: x\r\nX-New: y\r\n\r\nRequires-Dist: c\r\n"
+	want := "Metadata-Version: 2.1\nName: a\nVersion: 1\nLicense: MIT\n        and more\nRequires-Dist: b\nno field\nX-New: y\n"
+	if diff := cmp.Diff(want, string(headers([]byte(text)))); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -43,6 +43,9 @@ func (s *sourceTree) packages(where string, f finder) []string {
 			if strings.Contains(name, ".") || !f.isPackage(d, pkg) {
 				continue
 			}
+			if s.throughLink(d) {
+				continue
+			}
 			wanted := matchesAny(f.include, pkg) && !matchesAny(f.exclude, pkg)
 			if wanted {
 				found = append(found, pkg)
@@ -53,7 +56,9 @@ func (s *sourceTree) packages(where string, f finder) []string {
 			within(d, pkg+".")
 		}
 	}
-	within(where, "")
+	if !s.throughLink(where) {
+		within(where, "")
+	}
 	return found
 }
 

@@ -126,7 +126,7 @@ func (s *sourceTree) kind(e layers.Entry) layers.Kind {
 // agree on those.
 func (s *sourceTree) walk(dir string, skip func(dir, name string) bool, file func(p string)) {
 	dir, ok := clean(dir)
-	if !ok {
+	if !ok || s.throughLink(dir) {
 		return
 	}
 	children := s.tree.Children(dir)
@@ -140,13 +140,31 @@ func (s *sourceTree) walk(dir string, skip func(dir, name string) bool, file fun
 		if s.kind(e) != layers.Dir || skip != nil && skip(dir, name) {
 			continue
 		}
-		if e.Kind == layers.Symlink {
-			s.refuse(&NeedsBuildError{File: e.Path, Reason: "a symbolic link to a directory lies among the files of the project"})
-			continue
-		}
 		s.walk(e.Path, skip, file)
 	}
 }
+
+// throughLink refuses a directory that is reached through a symbolic link.
+func (s *sourceTree) throughLink(dir string) bool {
+	r, err := s.tree.Resolve(dir)
+	if err == nil && r == dir {
+		return false
+	}
+	s.refuse(&NeedsBuildError{File: dir, Reason: linkedDirectory})
+	return true
+}
+
+// noLinksBelow refuses symbolic links to directories anywhere below a directory:
+// patterns of Python's look behind them.
+func (s *sourceTree) noLinksBelow(dir string) {
+	for _, e := range s.tree.Under(dir) {
+		if e.Kind == layers.Symlink && s.kind(e) == layers.Dir {
+			s.refuse(&NeedsBuildError{File: e.Path, Reason: linkedDirectory})
+		}
+	}
+}
+
+const linkedDirectory = "a symbolic link to a directory lies among the files of the project"
 
 // refuse remembers the first error, why the project must be built; nil is none.
 func (s *sourceTree) refuse(err error) {

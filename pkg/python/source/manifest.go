@@ -72,6 +72,7 @@ func (b *setuptools) template(set map[string]bool) error {
 	if err != nil {
 		return err
 	}
+	b.s.noLinksBelow("")
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.SplitSeq(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")

@@ -317,6 +317,9 @@ func (s *sourceTree) glob(pattern string, hidden bool) (matches []string, ok boo
 	if !ok {
 		return nil, false
 	}
+	if strings.Contains(pattern, "/") {
+		s.noLinksBelow("")
+	}
 	for _, e := range s.tree.Entries() {
 		if s.kind(e) != 0 && re.MatchString(e.Path) {
 			matches = append(matches, e.Path)

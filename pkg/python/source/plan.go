@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/boyabuild/boyabuild/pkg/layers"
@@ -123,16 +124,26 @@ func (p *plan) check(s *sourceTree, editable bool) error {
 		p.info = append(p.info, file)
 	}
 	if editable {
-		return p.notEditable
+		if p.notEditable != nil {
+			return p.notEditable
+		}
+		p.files = nil
 	}
 	if len(p.files) > maxWheelFiles {
 		return fmt.Errorf("make the wheel of %s: it has more than %d files", p.core.name, maxWheelFiles)
 	}
 	seen := map[string]bool{}
 	var size int64
-	for _, f := range slices.Concat(p.files, p.extra) {
-		if c, ok := clean(f.path); !ok || c != f.path || c == "" || !utf8.ValidString(c) {
+	info := slices.Clone(p.info)
+	for i := range info {
+		info[i].path = p.distInfo() + info[i].path
+	}
+	for _, f := range slices.Concat(p.files, p.extra, info) {
+		if c, ok := clean(f.path); !ok || c != f.path || c == "" {
 			return &NeedsBuildError{File: f.path, Reason: "the file would lie outside of the wheel"}
+		}
+		if !utf8.ValidString(f.path) || strings.ContainsFunc(f.path, func(r rune) bool { return unicode.IsControl(r) || r == '\\' }) {
+			return &NeedsBuildError{File: f.path, Reason: "no installer takes a file of this name"}
 		}
 		if seen[f.path] {
 			return &NeedsBuildError{File: f.path, Reason: "two files would lie at this place of the wheel"}

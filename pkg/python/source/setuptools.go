@@ -18,17 +18,16 @@ type setuptools struct {
 	core coreMetadata
 	out  *plan
 
-	packages, modules           []string // nil = not given
-	packageDir                  map[string]string
-	packageData, excludeData    map[string][]string
-	includeData                 bool
-	zipSafe                     bool
-	licenses                    []string // patterns; nil = not given
-	referenced                  []string // files that the configuration reads
-	versionAttr                 string   // "package.module.name"
-	points                      []project.EntryPointGroup
-	where                       string // of settings: "pyproject.toml", "setup.cfg"
-	licenseText, licenseFromCfg string
+	packages, modules        []string // nil = not given
+	packageDir               map[string]string
+	packageData, excludeData map[string][]string
+	includeData              bool
+	zipSafe                  bool
+	licenses                 []string // patterns; nil = not given
+	referenced               []string // files that the configuration reads
+	versionAttr              string   // "package.module.name"
+	points                   []project.EntryPointGroup
+	where                    string // of settings: "pyproject.toml", "setup.cfg"
 }
 
 // planSetuptools follows setuptools (its user guide: "Configuring setuptools
@@ -96,7 +95,7 @@ func planSetuptools(s *sourceTree, p *project.Project, _ python.Version) (*plan,
 }
 
 // bareSetup is a setup.py that says nothing.
-var bareSetup = regexp.MustCompile(`^(?:import setuptools(?: as \w+)?;|from setuptools import setup;)+(?:if __name__ ?== ?["']__main__["'] ?: ?;?)?(?:setuptools\.)?setup\( ?\);?$`)
+var bareSetup = regexp.MustCompile(`^(?:import setuptools;|from setuptools import setup;)+(?:if __name__ ?== ?["']__main__["'] ?: ?;?)?(?:setuptools\.)?setup\( ?\);?$`)
 
 // refuseCode refuses a setup.py with code in it, and what an earlier build left,
 // which setuptools takes for its own.
@@ -370,6 +369,9 @@ func (b *setuptools) collect() error {
 			return &NeedsBuildError{File: b.where, Key: "packages", Reason: "there is no directory of the package " + pkg}
 		}
 		dirs[d] = pkg
+		if !b.s.throughLink(d) {
+			b.s.noLinksBelow(d)
+		}
 	}
 	taken := map[string]bool{} // in the wheel
 	take := func(from, to string) error {

@@ -153,12 +153,12 @@ type backend struct {
 // backends returns the back-ends by the name in build-backend. The versions are
 // those that the rules here were compared with.
 func backends() map[string]backend {
-	setuptools := backend{name: "setuptools", modelled: []string{"84.2.1", "80.9.0", "77.0.3"}, harmless: []string{"wheel"}, plan: planSetuptools}
+	setuptools := backend{name: "setuptools", modelled: []string{"84.2.1", "80.9.0"}, harmless: []string{"wheel"}, plan: planSetuptools}
 	return map[string]backend{
 		"hatchling.build":         {name: "hatchling", modelled: []string{"1.33.0", "1.27.0"}, plan: planHatchling},
 		"flit_core.buildapi":      {name: "flit-core", modelled: []string{"4.2.0", "3.12.0"}, plan: planFlit},
 		"poetry.core.masonry.api": {name: "poetry-core", modelled: []string{"2.5.0"}, plan: planPoetry},
-		"uv_build":                {name: "uv-build", modelled: []string{"0.13.6", "0.12.5", "0.11.17", "0.10.9", "0.9.28", "0.8.24"}, plan: planUV},
+		"uv_build":                {name: "uv-build", modelled: uvVersions(), plan: planUV},
 		"setuptools.build_meta":   setuptools,
 		project.DefaultBackend:    setuptools,
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -10,8 +11,20 @@ import (
 	"github.com/boyabuild/boyabuild/pkg/python/project"
 )
 
+// uvVersions are the versions whose rules are known: all of some minor versions,
+// for projects are to name one, and its rules stay what they are.
+func uvVersions() []string {
+	var list []string
+	for minor := 13; minor >= 8; minor-- {
+		for patch := 99; patch >= 0; patch-- {
+			list = append(list, fmt.Sprintf("0.%d.%d", minor, patch))
+		}
+	}
+	return list
+}
+
 // planUV follows uv_build (uv's documentation: "The uv build backend").
-func planUV(s *sourceTree, p *project.Project, _ python.Version) (*plan, error) {
+func planUV(s *sourceTree, p *project.Project, version python.Version) (*plan, error) {
 	t := tool(p, "uv", "build-backend")
 	t.only("module-root", "module-name", "source-include", "source-exclude", "wheel-exclude", "default-excludes", "namespace", "data")
 	t.table("data").only("purelib", "platlib", "headers", "scripts", "data")
@@ -52,19 +65,40 @@ func planUV(s *sourceTree, p *project.Project, _ python.Version) (*plan, error) 
 			}
 		})
 	}
+	if err := uvData(s, t, out, excluded, version.Compare(mustVersion("0.12")) < 0); err != nil {
+		return nil, err
+	}
+	return out, *t.err
+}
+
+// uvData takes the directories of data. Before version 0.12 nothing was left out
+// of them, and an editable wheel had none.
+func uvData(s *sourceTree, t table, out *plan, excluded func(string) bool, older bool) error {
 	data := t.table("data")
 	for _, scheme := range data.keys() {
+		refusal := func(format string, args ...any) error {
+			return needsBuild(t.p, append(slices.Clone(data.key), scheme), format, args...)
+		}
 		dir, ok := clean(data.string(scheme))
 		if !ok || !s.isDir(dir) {
-			return nil, needsBuild(p, append(slices.Clone(data.key), scheme), "%s is no directory of the project", dir)
+			return refusal("%s is no directory of the project", dir)
 		}
-		s.walk(dir, func(d, name string) bool { return excluded(path.Join(d, name)) }, func(f string) {
-			if !excluded(f) {
+		if older {
+			out.notEditable = refusal("versions of uv_build do not agree on it in editable wheels")
+		}
+		leave := func(f string) bool {
+			if older && excluded(f) {
+				s.refuse(refusal("versions of uv_build do not agree on excluding %s", f))
+			}
+			return excluded(f)
+		}
+		s.walk(dir, func(d, name string) bool { return leave(path.Join(d, name)) }, func(f string) {
+			if !leave(f) {
 				s.refuse(out.addExtra(s, f, out.data(scheme)+strings.TrimPrefix(strings.TrimPrefix(f, dir), "/")))
 			}
 		})
 	}
-	return out, *t.err
+	return nil
 }
 
 // uvVenv refuses a virtual environment among the files, as uv_build does.
@@ -125,6 +159,9 @@ func uvMetadata(s *sourceTree, p *project.Project) (coreMetadata, error) {
 		re, ok := portableGlob(pattern)
 		if !ok {
 			return m, keyed(p, "project.license-files", "the pattern %q is not followed here", pattern)
+		}
+		if strings.Contains(pattern, "/") {
+			s.noLinksBelow("")
 		}
 		for _, e := range s.tree.Entries() {
 			if re.MatchString(e.Path) && s.isFile(e.Path) {
