@@ -149,9 +149,8 @@ func (b *sourceBuilder) make(ctx context.Context, s *stage, key, name string, op
 
 // wheel makes the wheel; static says that no code was run for it.
 func (b *sourceBuilder) wheel(ctx context.Context, s *stage, tree layers.Tree, name string, options map[string][]string) (w builtWheel, static bool, err error) {
-	var needs *source.NeedsBuildError
-	err = errors.New("")
 	if len(options) == 0 {
+		var needs *source.NeedsBuildError
 		w.Hash, w.Size, err = s.run.Store.Create(func(out io.Writer) (err error) {
 			w.Filename, err = source.Wheel(ctx, tree, out, source.Options{Time: s.run.plan.Options.Time})
 			return err

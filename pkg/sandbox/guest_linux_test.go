@@ -264,7 +264,7 @@ func network(args []string) (int, error) {
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err == nil {
-		c, err = net.Dial("tcp", l.Addr().String())
+		_, err = net.Dial("tcp", l.Addr().String())
 	}
 	fmt.Println("loopback:", err == nil)
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_PACKET, unix.AF_VSOCK, unix.AF_NETLINK} {
@@ -279,8 +279,8 @@ func network(args []string) (int, error) {
 	if _, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, 0, 0); errno != unix.ENOSYS {
 		fmt.Println("io_uring:", errno)
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	fmt.Println("Unix sockets:", err == nil && len(pair) == 2)
+	_, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	fmt.Println("Unix sockets:", err == nil)
 	return 0, nil
 }
 

@@ -41,7 +41,7 @@ func poetryGeneral(place *poetryPlace) []option[*Sync] {
 // poetryGroups are Poetry's lists of groups, which only together mean something.
 type poetryGroups struct {
 	with, without, only []string
-	sync, onlyRoot      bool
+	sync                bool
 }
 
 // poetryOptions returns the options of `poetry install`, as of Poetry 2.5, with

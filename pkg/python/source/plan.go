@@ -237,7 +237,9 @@ func (a *archive) header(name string, exec bool) *zip.FileHeader {
 	}
 	// The time goes into the fields that every zip has. Modified would add an
 	// extension in which the same moment has another form.
+	//lint:ignore SA1019 see above
 	h.ModifiedDate = uint16(t.Day() + int(t.Month())<<5 + (min(t.Year(), 2107)-1980)<<9)
+	//lint:ignore SA1019 see above
 	h.ModifiedTime = uint16(t.Second()/2 + t.Minute()<<5 + t.Hour()<<11)
 	return h
 }

@@ -123,7 +123,6 @@ func sdistName(filename string) (string, python.Version) {
 type unpacked struct {
 	archive *archived
 	spool   *spool
-	items   []item
 	entries []layers.Entry
 	index   map[string]int // path → place in both
 }
