@@ -181,11 +181,14 @@ func (s *service) tasks(d *deployment) []*task {
 // start starts what tasks of a deployment are missing, as far as the service's
 // rules, this machine's ports and the back-off allow.
 func (c *Cloud) start(s *service, d *deployment, target int) (wait time.Duration) {
-	var live, mine int
+	var live, mine, ending int
 	for _, other := range s.Rollouts {
 		for _, t := range s.tasks(other) {
 			if other == d && !t.stopping() {
 				mine++
+			}
+			if other == d && t.stopping() {
+				ending++
 			}
 			if !t.stopping() {
 				live++
@@ -193,7 +196,7 @@ func (c *Cloud) start(s *service, d *deployment, target int) (wait time.Duration
 		}
 	}
 	missing := target - mine
-	if missing <= 0 {
+	if missing <= 0 || ending > 0 { // whether one that ends has failed, and when to go on, is known when it has ended
 		return 0
 	}
 	if wait := d.notUntil.Sub(c.clock.Now()); wait > 0 {
