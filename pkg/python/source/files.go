@@ -2,7 +2,6 @@ package source
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python"
 )
 
 // Limits on what is read into memory. Configuration files have kilobytes; the
@@ -62,6 +62,24 @@ func (s *sourceTree) isDir(p string) bool {
 	return err == nil && e.Kind == layers.Dir
 }
 
+// read reads a file of the project. An error is a *python.FileError.
+func (s *sourceTree) read(p string, limit int64) ([]byte, error) {
+	b, err := s.tree.ReadFile(p, limit)
+	return b, inFile(p, err)
+}
+
+// inFile says of an error in which file it is, once.
+func inFile(p string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var named *fs.PathError
+	if errors.As(err, &named) && named.Path == p {
+		err = named.Err
+	}
+	return &python.FileError{File: p, Err: err}
+}
+
 // text reads a file of UTF-8 as Python does in text mode: with universal
 // newlines. Where it cannot, the error is a *NeedsBuildError: the back-end will
 // say it better.
@@ -70,12 +88,12 @@ func (s *sourceTree) text(p string) (string, error) {
 	if !ok {
 		return "", &NeedsBuildError{File: p, Reason: "the file is outside of the project"}
 	}
-	b, err := s.tree.ReadFile(c, maxText)
+	b, err := s.read(c, maxText)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", &NeedsBuildError{File: p, Reason: "there is no such file"}
 	case err != nil:
-		return "", fmt.Errorf("read %s: %w", p, err)
+		return "", err
 	case !utf8.Valid(b):
 		return "", &NeedsBuildError{File: p, Reason: "the file is not UTF-8"}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python"
 )
 
 // What is not understood completely is left to the back-end, and the error says
@@ -166,5 +167,18 @@ func TestLinks(t *testing.T) {
 				t.Errorf("%s: %s: %v", backend, name, err)
 			}
 		}
+	}
+}
+
+// A configuration file that cannot be read is an error in that file.
+func TestUnreadableFile(t *testing.T) {
+	tree, err := layers.NewTree([]layers.Entry{{Path: "pyproject.toml/x", Kind: layers.File}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Metadata(tree)
+	var file *python.FileError
+	if !errors.As(err, &file) || err.Error() != "pyproject.toml: is a directory" {
+		t.Errorf("got %v, want an error in pyproject.toml", err)
 	}
 }

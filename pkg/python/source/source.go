@@ -250,12 +250,12 @@ func mustVersion(s string) python.Version {
 // pyproject reads pyproject.toml; nil when there is none. A file that is TOML, and
 // in which something else is wrong, is left to the back-end: it may take it.
 func (s *sourceTree) pyproject() (*project.Project, error) {
-	data, err := s.tree.ReadFile("pyproject.toml", maxConfig)
+	data, err := s.read("pyproject.toml", maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read pyproject.toml: %w", err)
+		return nil, err
 	}
 	p, err := project.Read("pyproject.toml", data)
 	var wrong *python.FileError
@@ -271,7 +271,7 @@ func (s *sourceTree) buildSystem() (project.BuildSystem, error) {
 	var file struct {
 		BuildSystem map[string]any `toml:"build-system"`
 	}
-	data, err := s.tree.ReadFile("pyproject.toml", maxConfig)
+	data, err := s.read("pyproject.toml", maxConfig)
 	if err == nil {
 		err = toml.Unmarshal(data, &file)
 	}
@@ -280,7 +280,7 @@ func (s *sourceTree) buildSystem() (project.BuildSystem, error) {
 		alone, err = toml.Marshal(map[string]any{"build-system": file.BuildSystem})
 	}
 	if err != nil {
-		return project.BuildSystem{}, fmt.Errorf("read pyproject.toml: %w", err)
+		return project.BuildSystem{}, inFile("pyproject.toml", err)
 	}
 	p, err := project.Read("pyproject.toml", alone)
 	if err != nil {
