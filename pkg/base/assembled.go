@@ -1,11 +1,13 @@
 package base
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -63,7 +65,7 @@ func (r *resolver) assembled(text string) error {
 		return err
 	}
 	r.base.Debian = &lock
-	return r.composeParts(lock, parts)
+	return r.composeParts(spec, lock, parts)
 }
 
 // lock returns the packages that a spec stands for, and whether the mirror was
@@ -76,12 +78,23 @@ func (r *resolver) lock(spec debian.Spec) (lock debian.Lock, fresh bool, err err
 			return lock, false, err
 		}
 	}
-	input := spec
-	input.SignedBy = ""
-	key, err := keyOf("base/debian/2", input, r.Debian.Mirror, spec.SignedBy != "", keyring.Digest())
+	// Which mirror it was, and whose keyring, is this machine's business: what a
+	// name stands for is the same for all.
+	input, signers := spec, ""
+	if input.SignedBy = ""; spec.SignedBy != "" {
+		signers = keyring.Digest()
+	}
+	key, err := keyOf("base/debian/3", input, signers)
 	if err != nil {
 		return lock, false, err
 	}
+	defer func() {
+		if err == nil {
+			told := lock
+			told.Dates = nil // they change where no package does
+			r.base.used[key] = told
+		}
+	}()
 	if ok, err := r.Store.Record(key, &lock); err != nil || (ok && !r.Pull && lock.Rules == debian.Rules) {
 		return lock, false, err
 	}
@@ -102,9 +115,14 @@ func (r *resolver) parts(spec debian.Spec, lock debian.Lock) (parts []part, err 
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err == nil {
+			r.base.used[key] = parts
+		}
+	}()
 	if ok, err := r.Store.Record(key, &parts); err != nil {
 		return nil, err
-	} else if ok && !slices.ContainsFunc(parts, func(p part) bool { return !r.Store.Has(p.Layer.Digest) }) {
+	} else if ok && !slices.ContainsFunc(parts, func(p part) bool { return !r.hasLayer(p.Layer.Digest) }) {
 		return parts, nil
 	}
 	err = r.withScratch(func(o debian.Options) error {
@@ -115,6 +133,18 @@ func (r *resolver) parts(spec debian.Spec, lock debian.Lock) (parts []part, err 
 		return nil, err
 	}
 	return parts, r.Store.SetRecord(key, parts)
+}
+
+// hasLayer says whether a layer is at hand, or is in an image that has it.
+func (r *resolver) hasLayer(digest v1.Hash) bool {
+	if r.Store.Has(digest) {
+		return true
+	}
+	if r.Source == nil {
+		return false
+	}
+	_, ok := r.Source(digest)
+	return ok
 }
 
 // assemble makes the layers of a lock.
@@ -161,7 +191,7 @@ func says(lock debian.Lock, system bool) string {
 	return fmt.Sprintf("Debian %s (%s): %s", lock.Suite, lock.Arch, strings.Join(names, " "))
 }
 
-func (r *resolver) composeParts(lock debian.Lock, parts []part) error {
+func (r *resolver) composeParts(spec debian.Spec, lock debian.Lock, parts []part) error {
 	config := v1.Config{Env: []string{"PATH=" + searchPath, "LANG=C.UTF-8"}}
 	if _, ok := lock.Package("python3"); ok {
 		config.Cmd = []string{"python3"}
@@ -172,7 +202,18 @@ func (r *resolver) composeParts(lock debian.Lock, parts []part) error {
 		made = append(made, p.Layer)
 		history = append(history, v1.History{Created: v1.Time{Time: r.created()}, CreatedBy: p.Says})
 	}
-	return r.compose(config, made, history)
+	// A layer that was only seen in another image is assembled if need be.
+	return r.compose(config, made, history, func(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+		err := r.withScratch(func(o debian.Options) error {
+			_, err := r.assemble(spec, lock, o)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		blob, _, err := r.Store.Blob(d.Digest)
+		return blob, err
+	})
 }
 
 // keyOf makes a record's key of all that shapes the record.

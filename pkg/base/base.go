@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -64,6 +65,9 @@ type Options struct {
 	// Layer shapes the layers of an assembled base; its Time is also when the
 	// image says it was created.
 	Layer layers.Options
+	// Source, if set, finds layers by their digests in images other than the base
+	// itself; it is asked before the base's own registry or mirror is.
+	Source func(digest v1.Hash) (v1.Layer, bool)
 	// Log takes a line for each step; nil discards them.
 	Log *slog.Logger
 	// Progress opens a bar for the download of total bytes (-1: unknown).
@@ -99,7 +103,15 @@ type Base struct {
 
 	o    Options
 	tree func() (layers.Tree, error)
+	// used are the records that say what the name stands for, by their keys.
+	used map[string]any
 }
+
+// Records are the records by which the base was resolved, by their keys: with
+// them in its Store another machine resolves the same name to the same image,
+// and asks for no more than the image's manifest and config. A base that lies on
+// this machine has none.
+func (b *Base) Records() map[string]any { return maps.Clone(b.used) }
 
 // Schemes of bases' names. A name without one is a reference to a registry, or
 // a directory if it begins with "/", "./" or "../".
@@ -124,7 +136,7 @@ func Resolve(ctx context.Context, ref string, platform v1.Platform, o Options) (
 	if platform.OS == "" {
 		platform.OS = "linux"
 	}
-	b := &Base{Name: ref, Reference: ref, Platform: platform, o: o}
+	b := &Base{Name: ref, Reference: ref, Platform: platform, o: o, used: map[string]any{}}
 	o.Debian.Cache, o.Debian.Log, o.Debian.Progress = o.Store, o.Log, o.Progress
 	r := &resolver{Options: o, ctx: ctx, base: b}
 	err := r.resolve(ref)
@@ -166,7 +178,7 @@ func (r *resolver) resolve(ref string) error {
 
 // scratch makes the image without layers.
 func (r *resolver) scratch() error {
-	return r.compose(v1.Config{}, nil, nil)
+	return r.compose(v1.Config{}, nil, nil, nil)
 }
 
 // created is the time of creation of an image made here.

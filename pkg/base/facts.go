@@ -86,6 +86,7 @@ func (b *Base) Facts() (Facts, error) {
 	key := fmt.Sprintf("base/facts/%d %s", factsFormat, b.Digest)
 	var known factsRecord
 	if ok, err := b.o.Store.Record(key, &known); err != nil || ok {
+		b.used[key] = known
 		return known.Facts, err
 	}
 	tree, err := b.Tree()
@@ -100,6 +101,7 @@ func (b *Base) Facts() (Facts, error) {
 	if err != nil {
 		return Facts{}, fmt.Errorf("read base %s: %w", b.Name, err)
 	}
+	b.used[key] = factsRecord{f}
 	return f, b.o.Store.SetRecord(key, factsRecord{f})
 }
 

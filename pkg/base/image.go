@@ -57,7 +57,9 @@ func (r *resolver) newImage(raw, rawConfig []byte, get fetch, from name.Referenc
 	img := &image{manifest: m, config: c, raw: raw, rawConfig: rawConfig}
 	for i, d := range m.Layers {
 		own := &layer{d: d, diffID: c.RootFS.DiffIDs[i], r: r, get: get}
-		own.unpacked = own.unpacker()
+		if own.files, err = listing(r.ctx, r.Store, own); err != nil {
+			return nil, err
+		}
 		var l v1.Layer = own
 		if from != nil {
 			l = &remote.MountableLayer{Layer: l, Reference: from}
@@ -104,8 +106,7 @@ type layer struct {
 	diffID v1.Hash
 	r      *resolver
 	get    fetch
-	// unpacked returns the layer's tree, with contents that are opened at once.
-	unpacked func() (layers.Tree, error)
+	files  *files
 }
 
 func (l *layer) Digest() (v1.Hash, error)            { return l.d.Digest, nil }
@@ -130,6 +131,15 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 func (l *layer) pull(ctx context.Context, bar io.Writer) error {
 	if l.r.Store.Has(l.d.Digest) {
 		return nil
+	}
+	if l.r.Source != nil {
+		if from, ok := l.r.Source(l.d.Digest); ok {
+			err := l.r.Store.PutLayer(ctx, from)
+			if err == nil || ctx.Err() != nil || l.get == nil {
+				return err
+			}
+			l.r.log().Debug(fmt.Sprintf("layer %s is not to be had from the image that has it: %v", l.d.Digest, err))
+		}
 	}
 	if l.get == nil {
 		return &layers.PathError{Path: l.d.Digest.String(), Reason: "is a layer that the store no longer has"}
@@ -287,7 +297,7 @@ func (r *resolver) recall(digest v1.Hash, get fetch, from name.Reference) (bool,
 
 // compose makes the base an image of layers in the store. The same config,
 // layers and history give the same digest.
-func (r *resolver) compose(config v1.Config, parts []layers.Descriptor, history []v1.History) error {
+func (r *resolver) compose(config v1.Config, parts []layers.Descriptor, history []v1.History, get fetch) error {
 	file := v1.ConfigFile{
 		Architecture: r.base.Platform.Architecture, OS: r.base.Platform.OS, Variant: r.base.Platform.Variant,
 		Created: v1.Time{Time: r.created()}, Config: config, History: history,
@@ -317,5 +327,5 @@ func (r *resolver) compose(config v1.Config, parts []layers.Descriptor, history 
 	if err := errors.Join(r.keep(rawConfig, manifest.Config.Digest), r.keep(raw, digest)); err != nil {
 		return err
 	}
-	return r.use(raw, rawConfig, digest, nil, nil)
+	return r.use(raw, rawConfig, digest, get, nil)
 }

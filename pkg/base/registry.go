@@ -71,14 +71,27 @@ func (r *resolver) registry(text string) error {
 	} else if ok && (pinned || !r.Pull) {
 		r.base.Index = known.Index
 		pin := ref.Context().Digest(known.Digest.String())
+		r.base.used[key] = known
 		if ok, err := r.recall(known.Digest, r.fromRegistry(ref.Context()), pin); ok || err != nil {
 			r.base.Reference = pin.Name()
 			return err
 		}
+		// What the name stands for is on record, and the image is not.
+		again, err := r.ask(pin)
+		var gone *RegistryError
+		switch {
+		case err == nil:
+			r.base.Index, again.Index = known.Index, known.Index
+			return r.Store.SetRecord(key, again)
+		case !errors.As(err, &gone) || gone.status() != http.StatusNotFound:
+			return err
+		}
+		r.base.Index = v1.Hash{}
 	}
 	if known, err = r.ask(ref); err != nil {
 		return err
 	}
+	r.base.used[key] = known
 	return r.Store.SetRecord(key, known)
 }
 

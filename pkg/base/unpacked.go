@@ -11,6 +11,8 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/boyabuild/boyabuild/pkg/layers"
 )
 
@@ -53,11 +55,46 @@ func asked(file string) bool {
 	return file == "etc/passwd" || file == "etc/group"
 }
 
-// entriesKey is where the entries of a layer are on record.
-func entriesKey(l *layer) string { return "base/entries/1 " + l.d.Digest.String() }
+// LayerTree returns the files of a layer. Where its entries are on record it is
+// not read before the content of a file is, but for those few that every build
+// asks for; else it is read now, and its entries are put on record. The context
+// ends later reads, too.
+func LayerTree(ctx context.Context, st Store, l v1.Layer) (layers.Tree, error) {
+	f, err := listing(ctx, st, l)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	t, known, err := f.recorded()
+	if err != nil || known {
+		return t, err
+	}
+	if t, err = f.list(); err != nil {
+		return t, fmt.Errorf("layer %s: %w", f.digest, err)
+	}
+	return t, nil
+}
 
-// listTree reads the tree of a layer, and puts its entries on record.
-func (r *resolver) listTree(l *layer) (layers.Tree, error) {
+// files are those of one layer.
+type files struct {
+	st     Store
+	digest v1.Hash
+	// unpacked returns the layer's tree, with contents that are opened at once.
+	unpacked func() (layers.Tree, error)
+}
+
+func listing(ctx context.Context, st Store, l v1.Layer) (*files, error) {
+	digest, err := l.Digest()
+	if err != nil {
+		return nil, err
+	}
+	return &files{st: st, digest: digest, unpacked: unpacker(ctx, st, l)}, nil
+}
+
+// key is where the entries are on record.
+func (l *files) key() string { return "base/entries/1 " + l.digest.String() }
+
+// list reads the tree of the layer, and puts its entries on record.
+func (l *files) list() (layers.Tree, error) {
 	t, err := l.unpacked()
 	if err != nil {
 		return layers.Tree{}, err
@@ -82,14 +119,14 @@ func (r *resolver) listTree(l *layer) (layers.Tree, error) {
 		}
 		list = append(list, kept)
 	}
-	return t, r.Store.SetRecord(entriesKey(l), list)
+	return t, l.st.SetRecord(l.key(), list)
 }
 
-// recordedTree returns the tree of a layer whose entries are on record. The
-// layer itself is read when the first content is.
-func (r *resolver) recordedTree(l *layer) (layers.Tree, bool, error) {
+// recorded returns the tree of a layer whose entries are on record. The layer
+// itself is read when the first content is.
+func (l *files) recorded() (layers.Tree, bool, error) {
 	var list []entry
-	if ok, err := r.Store.Record(entriesKey(l), &list); err != nil || !ok {
+	if ok, err := l.st.Record(l.key(), &list); err != nil || !ok {
 		return layers.Tree{}, false, err
 	}
 	entries := make([]layers.Entry, 0, len(list))
@@ -116,7 +153,7 @@ func (r *resolver) recordedTree(l *layer) (layers.Tree, bool, error) {
 
 // content is a file of a layer.
 type content struct {
-	l    *layer
+	l    *files
 	path string
 }
 
@@ -127,7 +164,7 @@ func (c *content) Open() (io.ReadCloser, error) {
 	}
 	e, ok := t.Lookup(c.path)
 	if !ok || e.Content == nil {
-		return nil, &layers.PathError{Path: c.path, Origin: "layer " + c.l.d.Digest.String(), Reason: "is on record but not in the layer"}
+		return nil, &layers.PathError{Path: c.path, Origin: "layer " + c.l.digest.String(), Reason: "is on record but not in the layer"}
 	}
 	return e.Content.Open()
 }
@@ -135,9 +172,9 @@ func (c *content) Open() (io.ReadCloser, error) {
 // unpacker makes a function that unpacks a layer once: its tar goes into a file
 // that no longer has a name, so that any file in it is opened at once and
 // nothing is left behind, whatever happens.
-func (l *layer) unpacker() func() (layers.Tree, error) {
+func unpacker(ctx context.Context, st Store, l v1.Layer) func() (layers.Tree, error) {
 	return sync.OnceValues(func() (layers.Tree, error) {
-		f, err := l.spool()
+		f, err := spool(ctx, st, l)
 		if err != nil {
 			return layers.Tree{}, err
 		}
@@ -152,13 +189,13 @@ func (l *layer) unpacker() func() (layers.Tree, error) {
 }
 
 // spool writes the layer's tar to a file without a name.
-func (l *layer) spool() (_ *os.File, err error) {
+func spool(ctx context.Context, st Store, l v1.Layer) (_ *os.File, err error) {
 	r, err := l.Uncompressed()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	dir, err := l.r.Store.TempDir("layer-")
+	dir, err := st.TempDir("layer-")
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +203,7 @@ func (l *layer) spool() (_ *os.File, err error) {
 	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
 		return nil, err
 	}
-	n, err := io.Copy(f, io.LimitReader(&reader{l.r.ctx, r}, maxUnpacked+1))
+	n, err := io.Copy(f, io.LimitReader(&reader{ctx, r}, maxUnpacked+1))
 	if err == nil && n > maxUnpacked {
 		err = fmt.Errorf("it unpacks to more than %d bytes", int64(maxUnpacked))
 	}

@@ -53,7 +53,7 @@ func (r *resolver) readTree(i *image) (layers.Tree, error) {
 	var all layers.Tree
 	pulled := false
 	for _, l := range i.own {
-		t, known, err := r.recordedTree(l)
+		t, known, err := l.files.recorded()
 		if err != nil {
 			return all, err
 		}
@@ -64,11 +64,29 @@ func (r *resolver) readTree(i *image) (layers.Tree, error) {
 				}
 				pulled = true
 			}
-			if t, err = r.listTree(l); err != nil {
+			if t, err = l.files.list(); err != nil {
 				return all, fmt.Errorf("read base %s: layer %s: %w", r.base.Name, l.d.Digest, err)
 			}
 		}
 		all = layers.Overlay(all, t)
 	}
 	return all, nil
+}
+
+// LayerTree returns the files of one layer of the base, by its place in
+// Image.Layers. All layers are fetched when one has to be.
+func (b *Base) LayerTree(ctx context.Context, n int) (layers.Tree, error) {
+	img := b.Image.(*image)
+	l := img.own[n]
+	t, known, err := l.files.recorded()
+	if err != nil || known {
+		return t, err
+	}
+	if err := img.pull(ctx, b); err != nil {
+		return layers.Tree{}, err
+	}
+	if t, err = l.files.list(); err != nil {
+		return t, fmt.Errorf("read base %s: layer %s: %w", b.Name, l.d.Digest, err)
+	}
+	return t, nil
 }

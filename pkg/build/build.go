@@ -22,6 +22,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 
 	"github.com/boyabuild/boyabuild/pkg/base"
 	"github.com/boyabuild/boyabuild/pkg/layers"
@@ -57,7 +58,10 @@ type Options struct {
 	// later.
 	ExcludeNewer time.Time
 	// NoCompile leaves out bytecode, as pip's --no-compile does for one install.
-	NoCompile   bool
+	NoCompile bool
+	// MaxLayers is how many layers an image has at most; 0 is [DefaultMaxLayers].
+	// A base with as many has them all the same.
+	MaxLayers   int
 	Compression layers.Compression
 	// Time is the time of everything in the image; zero is the Unix epoch.
 	Time time.Time
@@ -73,7 +77,19 @@ type Builder struct {
 	// Index says where packages come from.
 	Index IndexSettings
 	// HTTP brings proxies and certificate authorities; nil is a plain client.
-	HTTP     *http.Client
+	HTTP *http.Client
+	// Previous finds images whose layers may be used again where this machine has
+	// no record of them; nil: there are none. It is called when something is not on
+	// record, at most once for each platform. They are believed: what they say
+	// their layers were made from is not checked.
+	Previous func(ctx context.Context, platform v1.Platform) ([]v1.Image, error)
+	// Ready, if set, is called with each layer whose bytes have been made, as soon
+	// as they are in the store; by several goroutines.
+	Ready func(v1.Layer)
+	// Deferred leaves the bytes of layers that are on record where they are: the
+	// result then is not kept in the store unless all of its layers are, and its
+	// layers are fetched or made when they are opened, up to its Close.
+	Deferred bool
 	Log      *slog.Logger
 	Progress func(what string, total int64) io.WriteCloser
 }
@@ -87,6 +103,19 @@ type Result struct {
 	Platforms []v1.Platform
 	// Index is nil for a single platform.
 	Index v1.ImageIndex
+	// Kept says that the image is whole in the store.
+	Kept bool
+
+	close []func()
+}
+
+// Close ends the use of the build context and of what else layers may still be
+// made from.
+func (r *Result) Close() {
+	for _, f := range r.close {
+		f()
+	}
+	r.close = nil
 }
 
 // Manifest returns the image or the index: what is pushed and named.
@@ -97,29 +126,37 @@ func (r *Result) Manifest() store.Manifest {
 	return r.Images[0]
 }
 
-// Build carries out a plan.
-func (b *Builder) Build(ctx context.Context, p *Plan) (*Result, error) {
+// Build carries out a plan. The result is to be closed.
+func (b *Builder) Build(ctx context.Context, p *Plan) (_ *Result, err error) {
 	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile)
 	if err != nil {
 		return nil, err
 	}
-	defer files.Close()
+	r := &Result{Kept: true, close: []func(){func() { files.Close() }}}
+	defer func() {
+		if err != nil {
+			r.Close()
+		}
+	}()
 	for _, s := range files.skipped {
 		b.log().Warn(fmt.Sprintf("left out of the context: %s", s))
 	}
-	r := &Result{}
 	sh := newShared(b, p.Options.NoCache || p.Options.Pull)
-	defer sh.close()
+	r.close = append(r.close, sh.close)
 	for i := range p.Platforms {
-		img, err := b.buildPlatform(ctx, p, &p.Platforms[i], files, sh)
+		run := b.platform(p, &p.Platforms[i], files, sh)
+		r.close = append(r.close, run.close)
+		last, err := run.stages(ctx)
 		if err != nil {
 			return nil, err
 		}
-		d, err := b.Store.PutImage(ctx, img)
+		img, err := last.image(p.Options)
 		if err != nil {
 			return nil, err
 		}
-		r.Descriptor = d
+		if r.Descriptor, err = b.keep(ctx, img, r); err != nil {
+			return nil, err
+		}
 		r.Images = append(r.Images, img)
 		r.Platforms = append(r.Platforms, p.Platforms[i].Platform)
 	}
@@ -129,20 +166,73 @@ func (b *Builder) Build(ctx context.Context, p *Plan) (*Result, error) {
 	if r.Index, err = assembleIndex(r.Images, r.Platforms, p.Options.Annotations); err != nil {
 		return nil, err
 	}
-	r.Descriptor, err = b.Store.PutIndex(ctx, r.Index)
-	return r, err
-}
-
-// buildPlatform builds the stages that the target needs, each after those that
-// it needs itself, and makes an image of the last.
-func (b *Builder) buildPlatform(ctx context.Context, p *Plan, pp *PlatformPlan, files *contextDir, sh *shared) (v1.Image, error) {
-	run := &platformBuild{Builder: b, shared: sh, plan: p, platform: pp, files: files, done: map[int]*stage{}}
-	defer run.close()
-	last, err := run.stages(ctx)
+	if r.Kept {
+		r.Descriptor, err = b.Store.PutIndex(ctx, r.Index)
+		return r, err
+	}
+	d, err := partial.Descriptor(r.Index)
 	if err != nil {
 		return nil, err
 	}
-	return last.image(p.Options)
+	r.Descriptor = *d
+	return r, nil
+}
+
+// keep puts an image into the store, unless its layers are to stay where they
+// are.
+func (b *Builder) keep(ctx context.Context, img v1.Image, r *Result) (v1.Descriptor, error) {
+	if b.Deferred {
+		list, err := img.Layers()
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		for _, l := range list {
+			digest, err := l.Digest()
+			if err != nil {
+				return v1.Descriptor{}, err
+			}
+			if !b.Store.Has(digest) {
+				r.Kept = false
+				d, err := partial.Descriptor(img)
+				if err != nil {
+					return v1.Descriptor{}, err
+				}
+				return *d, nil
+			}
+		}
+	}
+	return b.Store.PutImage(ctx, img)
+}
+
+// platform prepares the build for one platform.
+func (b *Builder) platform(p *Plan, pp *PlatformPlan, files *contextDir, sh *shared) *platformBuild {
+	run := &platformBuild{Builder: b, shared: sh, plan: p, platform: pp, files: files, done: map[int]*stage{},
+		steps: map[string]stepRecord{}, outlines: map[string][]byte{}}
+	run.records = &records{store: b.Store, off: p.Options.NoCache, fresh: p.Options.Pull}
+	if b.Previous != nil && !p.Options.NoCache {
+		run.records.load = run.previous
+	}
+	return run
+}
+
+// previous reads the records of images that may be used again. Those that
+// cannot be had are told of, and done without.
+func (p *platformBuild) previous(ctx context.Context) []*carried {
+	images, err := p.Previous(ctx, p.platform.Platform)
+	if err != nil {
+		p.log().Warn(fmt.Sprintf("no earlier image is used again: %v", err))
+		return nil
+	}
+	var out []*carried
+	for _, img := range images {
+		c, err := readCarried(img)
+		if err != nil {
+			p.log().Warn(fmt.Sprintf("an earlier image is not used again: %v", err))
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // stages builds all stages, and returns the last.

@@ -85,7 +85,7 @@ func TestImage(t *testing.T) {
 		history = append(history, line)
 	}
 	wantHistory := []string{"base layer 0", "base layer 1", "LABEL org.example.team=board (empty)", "WORKDIR /app", "COPY . /app # boyabuild",
-		"RUN /bin/sh -c pip install web==1.0 # boyabuild", "RUN /bin/sh -c pip install six==2.0 # boyabuild", "ENV MODE=prod (empty)",
+		"RUN /bin/sh -c pip install web==1.0 # boyabuild", "RUN /bin/sh -c pip install six==2.0 # boyabuild", "RUN /bin/sh -c pip install six==2.0 # boyabuild", "ENV MODE=prod (empty)",
 		"USER app (empty)", "EXPOSE [8080/tcp] (empty)", `ENTRYPOINT ["python3"] (empty)`, `CMD ["-m" "app"] (empty)`}
 	if diff := cmp.Diff(wantHistory, history); diff != "" {
 		t.Errorf("history: -want +got:\n%s", diff)

@@ -110,28 +110,78 @@ func (s *stage) standardLibrary(ctx context.Context) error {
 	if s.base.Debian == nil || s.run.plan.Options.NoCompile {
 		return nil
 	}
-	py, err := s.python()
+	py, err := s.python(ctx)
 	if err != nil {
 		return nil // a base without a Python has no library to compile
 	}
 	lib := strings.TrimPrefix(path.Join(py.installation.Prefix, "lib", "python"+py.installation.Python), "/")
-	tree, err := bytecode.StandardLibrary(s.view, lib)
-	if err != nil || tree.Len() == 0 {
-		return err
-	}
-	made, err := s.bytecode(ctx, py, []compileUnit{{key: "base " + s.base.Digest.String() + " " + lib, tree: tree}})
-	if err != nil || made[0].Len() == 0 {
-		return err
-	}
-	whole, err := made[0].Settle(s.view)
+	key, err := keyOf("standard-library/1", []any{s.layerOptions().Key(), bytecode.Format, s.base.Digest, py.target.Python.String(), lib})
 	if err != nil {
 		return err
 	}
-	text, err := s.add(ctx, "standard library "+s.base.Digest.String()+" "+py.target.Python.String(), whole)
+	files := func(ctx context.Context) (layers.Tree, error) {
+		all, err := s.base.Tree()
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		tree, err := bytecode.StandardLibrary(all, lib)
+		if err != nil || tree.Len() == 0 {
+			return layers.Tree{}, err
+		}
+		made, err := s.bytecode(ctx, py, []compileUnit{{key: "base " + s.base.Digest.String() + " " + lib, tree: tree}})
+		if err != nil || made[0].Len() == 0 {
+			return layers.Tree{}, err
+		}
+		return made[0].Settle(all)
+	}
+	rec, known, err := s.run.records.step(ctx, key)
 	if err != nil {
 		return err
 	}
-	s.run.log().Info(fmt.Sprintf("bytecode of the standard library: %s", text))
+	var laid *part
+	then := *s
+	make := func(ctx context.Context) (*part, layerRecord, bool, error) {
+		whole, err := files(ctx)
+		if err != nil || whole.Len() == 0 {
+			return nil, layerRecord{}, false, err
+		}
+		return then.content(ctx, "standard library "+s.base.Digest.String()+" "+py.target.Python.String(), whole, false)
+	}
+	text := "unchanged"
+	switch {
+	case known && len(rec.Layers) == 1:
+		l := rec.Layers[0]
+		laid, err = s.part(ctx, l, nil, func(ctx context.Context) (layers.Descriptor, error) {
+			return s.run.remake(ctx, l, func(ctx context.Context) ([]*part, error) {
+				p, _, _, err := make(ctx)
+				return []*part{p}, err
+			})
+		})
+		if v := s.run.preview; v != nil {
+			v.layer(l.Descriptor, true, 0)
+		}
+	case !known:
+		var l layerRecord
+		var fresh bool
+		if laid, l, fresh, err = make(ctx); err != nil || laid == nil {
+			return err
+		}
+		if fresh {
+			text = bytesText(l.Size)
+		}
+		rec = stepRecord{Layers: []layerRecord{l}}
+		if s.run.preview == nil {
+			err = s.run.records.keep(key, rec)
+		}
+	}
+	if err != nil || laid == nil {
+		return err
+	}
+	s.lay(laid)
+	s.run.noteStep(key, rec)
+	if s.run.preview == nil {
+		s.run.log().Info(fmt.Sprintf("bytecode of the standard library: %s", text))
+	}
 	s.history = append(s.history, v1.History{Created: epoch(s.run.plan.Options.Time), CreatedBy: "boyabuild: bytecode of the standard library"})
 	return nil
 }

@@ -33,7 +33,10 @@ type copyStep struct {
 	exclude *dockerignore.Matcher
 	// parents keeps the sources' own directories below dest.
 	parents bool
-	origin  string
+	// chmod and excludes are mode and exclude as written.
+	chmod    string
+	excludes []string
+	origin   string
 }
 
 type inlineFile struct {

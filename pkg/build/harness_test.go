@@ -181,7 +181,11 @@ func (w *world) tryWith(ctx context.Context, dockerfile string) (*build.Result, 
 	if err != nil {
 		return nil, err
 	}
-	return w.builder.Build(ctx, p)
+	r, err := w.builder.Build(ctx, p)
+	if err == nil {
+		w.Cleanup(r.Close)
+	}
+	return r, err
 }
 
 // build is try for what must succeed.
@@ -212,18 +216,35 @@ func (w *world) manifest(r *build.Result) *v1.Manifest {
 	return m
 }
 
-// steps returns the trees of the layers that lie on the base's two.
+// steps returns what each step laid on the base's two layers; those of one step
+// are composed.
 func (w *world) steps(r *build.Result) []layers.Tree {
 	w.Helper()
 	all, err := r.Images[0].Layers()
 	if err != nil {
 		w.Fatal(err)
 	}
+	var says []string
+	for _, h := range w.config(r).History {
+		if !h.EmptyLayer {
+			says = append(says, h.CreatedBy)
+		}
+	}
+	if len(says) != len(all) {
+		w.Fatalf("the history tells of %d layers, the manifest of %d", len(says), len(all))
+	}
 	var out []layers.Tree
-	for _, l := range all[min(2, len(all)):] {
+	for i, l := range all {
+		if i < 2 {
+			continue
+		}
 		t, err := layers.ReadTar(l.Uncompressed)
 		if err != nil {
 			w.Fatal(err)
+		}
+		if n := len(out); n > 0 && says[i] == says[i-1] {
+			out[n-1] = layers.Compose(out[n-1], t)
+			continue
 		}
 		out = append(out, t)
 	}

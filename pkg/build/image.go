@@ -25,6 +25,7 @@ type image struct {
 	config      *v1.ConfigFile
 	layers      []v1.Layer
 	annotations map[string]string
+	carried     *carried
 }
 
 // assemble makes an OCI image. Layers keep their bytes; those of a Docker base
@@ -55,6 +56,11 @@ func (i *image) assemble() (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write image config: %w", err)
 	}
+	if i.carried != nil && len(i.carried.Base)+len(i.carried.Steps) > 0 {
+		if raw, err = withField(raw, carriedField, i.carried); err != nil {
+			return nil, err
+		}
+	}
 	digest, size, err := v1.SHA256(bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
@@ -65,6 +71,15 @@ func (i *image) assemble() (v1.Image, error) {
 		return nil, fmt.Errorf("write image manifest: %w", err)
 	}
 	return partial.CompressedToImage(&assembled{config: raw, manifest: rawManifest, layers: byDigest})
+}
+
+// withField adds a field to a JSON object.
+func withField(object []byte, name string, v any) ([]byte, error) {
+	value, err := json.Marshal(map[string]any{name: v})
+	if err != nil {
+		return nil, fmt.Errorf("write image config: %w", err)
+	}
+	return append(append(bytes.TrimSuffix(object, []byte("}")), ','), value[1:]...), nil
 }
 
 // ociLayer returns the OCI media type for a layer's, which may be Docker's.

@@ -154,13 +154,17 @@ const maxPipSource = 1 << 20
 // image or, for a base assembled of Debian's packages, that of the suite's own
 // pip package; then that of this machine's pip.
 func (s *stage) defaultIndex(ctx context.Context) (string, error) {
-	py, err := s.python()
+	py, err := s.python(ctx)
 	if err != nil {
 		return "", err
 	}
 	prefix := py.installation.Prefix
 	if s.base.Image == nil { // scratch, with a Python copied into it
-		u, _, err := pip.FindSource(treeFS{s.view}, prefix)
+		all, err := s.view.whole(ctx)
+		if err != nil {
+			return "", err
+		}
+		u, _, err := pip.FindSource(treeFS{all}, prefix)
 		if err != nil {
 			return s.run.shared.hostIndex(ctx, err)
 		}
@@ -170,6 +174,10 @@ func (s *stage) defaultIndex(ctx context.Context) (string, error) {
 	var known string
 	if ok, err := s.run.Store.Record(key, &known); err != nil || ok {
 		return known, err
+	}
+	// A virtual environment's pip, where it has one, is the base's.
+	if f, err := s.base.Facts(); err == nil && f.Python != nil {
+		prefix = f.Python.Prefix
 	}
 	tree, err := s.base.Tree()
 	if err != nil {

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/boyabuild/boyabuild/pkg/dockerfile"
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python"
-	"github.com/boyabuild/boyabuild/pkg/python/index"
 	"github.com/boyabuild/boyabuild/pkg/python/lockfile"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
 	"github.com/boyabuild/boyabuild/pkg/python/source"
@@ -24,83 +21,289 @@ import (
 // fetchers is how many wheels are downloaded at a time.
 const fetchers = 8
 
-// install does a RUN that is made of installs: one layer for the step.
-func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy string) error {
-	v := &imageView{tree: s.view}
-	if py, err := s.python(); err == nil {
-		v.prefix, v.version = py.installation.Prefix, py.installation.Python
+// installStep is a RUN that is made of installs, on its way into layers.
+type installStep struct {
+	*stage
+	found  []pip.Step
+	at     *view  // with what the step has made so far
+	work   string // a folder for files taken out of the image
+	budget int    // how many layers it may come to
+
+	parts    []*part
+	recs     []layerRecord
+	packages []string
+	places   map[string]placeRecord
+	bytes    int64 // of what was made now
+	made     bool
+}
+
+// add adds a layer.
+func (t *installStep) add(p *part, rec layerRecord, made bool) {
+	t.parts, t.recs = append(t.parts, p), append(t.recs, rec)
+	t.at = t.at.with(p)
+	if made {
+		t.made = true
+		t.bytes += rec.Size
 	}
-	found, err := installs(step, s.scope, v)
-	if err != nil {
-		return err
-	}
-	work, err := s.run.Store.TempDir("install-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
-	view, whole := s.view, layers.Tree{}
-	var keys []string
-	count := 0
-	for i := range found {
-		upper, done, err := s.command(ctx, &found[i], view, work)
-		if err != nil {
-			return stepFault(step.Origin, err)
-		}
-		if done != nil {
-			count += done.count
-			keys = append(keys, done.key)
-		}
-		whole = layers.Compose(whole, upper)
-		view = layers.Overlay(view, upper)
-	}
-	if whole, err = needed(whole, s.view); err != nil {
-		return stepFault(step.Origin, err)
-	}
-	a := dockerfile.Applied{Step: step, CreatedBy: createdBy}
-	if whole.Len() == 0 {
-		s.note(a, true)
+}
+
+// tree adds a layer of files that are at hand.
+func (t *installStep) tree(ctx context.Context, upper layers.Tree) error {
+	if upper.Len() == 0 {
 		return nil
 	}
-	key, err := keyOf("install", []any{keys, shape(whole)})
+	sum, err := layers.Sum(ctx, upper)
 	if err != nil {
 		return err
 	}
-	made, err := s.add(ctx, key, whole)
-	if err != nil {
-		return stepFault(step.Origin, err)
+	p, rec, made, err := t.content(ctx, "files "+sum.String(), upper, false)
+	if err != nil || p == nil {
+		return err
 	}
-	if s.run.preview == nil {
-		if count > 0 {
-			made = packages(count) + ", " + made
-		}
-		s.tell(step.Origin, made)
-	}
-	s.note(a, false)
+	t.add(p, rec, made)
 	return nil
 }
 
-// command does one command of a line, over view.
-func (s *stage) command(ctx context.Context, c *pip.Step, view layers.Tree, work string) (layers.Tree, *installation, error) {
+// count notes what was installed.
+func (t *installStep) count(l python.Lock) {
+	if t.packages != nil && t.run.preview != nil {
+		return
+	}
+	for _, pkg := range l.Packages {
+		t.packages = append(t.packages, pkg.Name+" "+pkg.Version.String())
+	}
+}
+
+// install does a RUN that is made of installs: a layer for each of the larger
+// wheels, and some for the rest. If the step is on record, and nothing that it
+// depends on has changed, its layers are known without more.
+func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy string) error {
+	found, err := s.commands(ctx, step)
+	if err != nil {
+		return err
+	}
+	a := dockerfile.Applied{Step: step, CreatedBy: createdBy}
+	key := s.installKey(ctx, found)
+	if key != "" {
+		rec, ok, err := s.run.records.step(ctx, key)
+		if err != nil {
+			return stepFault(step.Origin, err)
+		}
+		if ok {
+			return s.recorded(ctx, a, key, rec, s.again(step.Origin, found))
+		}
+	}
+	t, err := s.installed(ctx, found)
+	if err != nil {
+		return stepFault(step.Origin, err)
+	}
+	rec := stepRecord{Layers: t.recs, Packages: t.packages, Places: t.places, Facts: maps.Clone(s.facts)}
+	if key != "" && s.run.preview == nil {
+		s.run.noteStep(key, rec)
+		if err := s.run.records.keep(key, rec); err != nil {
+			return stepFault(step.Origin, err)
+		}
+	}
+	for _, p := range t.parts {
+		s.lay(p)
+	}
+	if s.run.preview == nil && len(t.parts) > 0 {
+		s.tell(step.Origin, told(len(t.packages), len(t.parts), t.made, t.bytes))
+	}
+	s.noteLayers(a, len(t.parts))
+	return nil
+}
+
+// told says what an install has come to.
+func told(packageCount, layerCount int, made bool, bytes int64) string {
+	var text []string
+	if packageCount > 0 {
+		text = append(text, packages(packageCount))
+	}
+	if layerCount != 1 {
+		text = append(text, fmt.Sprintf("%d layers", layerCount))
+	}
+	if made {
+		text = append(text, bytesText(bytes))
+	} else {
+		text = append(text, "unchanged")
+	}
+	return strings.Join(text, ", ")
+}
+
+// recorded lays the layers of a step on the image that is on record. again does
+// the step, for layers whose bytes nobody has any more.
+func (s *stage) recorded(ctx context.Context, a dockerfile.Applied, key string, rec stepRecord, again func(context.Context) ([]*part, error)) error {
+	at := a.Step.At()
+	var parts []*part
+	for _, l := range rec.Layers {
+		p, err := s.part(ctx, l, nil, func(ctx context.Context) (layers.Descriptor, error) { return s.run.remake(ctx, l, again) })
+		if err != nil {
+			return &StepError{Origin: at, Err: err}
+		}
+		if v := s.run.preview; v != nil {
+			v.layer(l.Descriptor, true, 0)
+		}
+		parts = append(parts, p)
+	}
+	if v := s.run.preview; v != nil {
+		for _, text := range rec.Packages {
+			name, version, _ := strings.Cut(text, " ")
+			v.current().Packages = append(v.current().Packages, PackagePreview{Name: name, Version: version, Here: true})
+		}
+	}
+	for _, p := range parts {
+		s.lay(p)
+	}
+	s.run.noteStep(key, rec)
+	if s.run.preview == nil && len(parts) > 0 {
+		s.tell(at, told(len(rec.Packages), len(parts), false, 0))
+	}
+	s.noteLayers(a, len(parts))
+	return nil
+}
+
+// noteLayers adds a step's lines to the image's history: one for each layer
+// (OCI image specification, "history").
+func (s *stage) noteLayers(a dockerfile.Applied, n int) {
+	if n == 0 {
+		s.note(a, true)
+	}
+	for range n {
+		s.note(a, false)
+	}
+}
+
+// commands reads a RUN's line as far as the files of the image have a say in it.
+func (s *stage) commands(ctx context.Context, step dockerfile.Run) ([]pip.Step, error) {
+	read := func(tree layers.Tree) ([]pip.Step, error) {
+		v := &imageView{tree: tree}
+		if py, err := s.python(ctx); err == nil {
+			v.prefix, v.version = py.installation.Prefix, py.installation.Python
+		}
+		return installs(step, s.scope, v)
+	}
+	found, err := read(s.view.known)
+	if !unlisted(err) {
+		return found, err
+	}
+	all, err := s.view.whole(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return read(all)
+}
+
+// again returns a function that does a step as it is now, at any time.
+func (s *stage) again(origin dockerfile.Origin, found []pip.Step) func(context.Context) ([]*part, error) {
+	then, scope := *s, *s.scope
+	scope.Config = *s.scope.Config.DeepCopy()
+	then.scope = &scope
+	return func(ctx context.Context) ([]*part, error) {
+		t, err := then.installed(ctx, found)
+		if err != nil {
+			return nil, stepFault(origin, err)
+		}
+		return t.parts, nil
+	}
+}
+
+// remake makes a layer that is on record by doing its step again.
+func (p *platformBuild) remake(ctx context.Context, rec layerRecord, again func(context.Context) ([]*part, error)) (layers.Descriptor, error) {
+	p.remaking.Lock() // what a build shares is for one at a time
+	defer p.remaking.Unlock()
+	p.log().Debug(fmt.Sprintf("layer %s is made again", rec.Digest))
+	parts, err := again(ctx)
+	if err != nil {
+		return layers.Descriptor{}, err
+	}
+	for _, part := range parts {
+		if part.built.rec.Key != rec.Key {
+			continue
+		}
+		if err := part.built.bring(); err != nil {
+			return layers.Descriptor{}, err
+		}
+		return part.built.rec.Descriptor, nil
+	}
+	return layers.Descriptor{}, &RecordError{Key: rec.Key, Recorded: rec.Digest}
+}
+
+// installed does the commands of a step.
+func (s *stage) installed(ctx context.Context, found []pip.Step) (*installStep, error) {
+	work, err := s.run.Store.TempDir("install-*")
+	if err != nil {
+		return nil, err
+	}
+	s.run.scratch = append(s.run.scratch, work) // what lies there is read when bytes are made
+	t := &installStep{stage: s, at: s.view, work: work, budget: s.run.layerBudget(s), places: map[string]placeRecord{}}
+	for i := range found {
+		if err := t.command(ctx, &found[i]); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// command does one command of a line: by what is known of the image, and where
+// that is not enough, by all of its files.
+func (t *installStep) command(ctx context.Context, c *pip.Step) error {
+	if c.Write != nil {
+		upper, err := t.write(c.Write)
+		if err != nil {
+			return err
+		}
+		return t.tree(ctx, upper)
+	}
+	if c.Install != nil && c.Install.IsEmpty() {
+		return nil
+	}
+	if c.Install != nil {
+		before := *t
+		err := t.do(ctx, c, t.at.known)
+		if !unlisted(err) {
+			return err
+		}
+		*t = before
+	}
+	all, err := t.at.whole(ctx)
+	if err != nil {
+		return err
+	}
+	return t.do(ctx, c, all)
+}
+
+func (t *installStep) do(ctx context.Context, c *pip.Step, lower layers.Tree) error {
 	switch {
 	case c.Venv != nil:
-		upper, err := s.venv(ctx, c.Venv, view)
-		return upper, nil, err
+		upper, err := t.venv(ctx, c.Venv, lower)
+		if err != nil {
+			return err
+		}
+		return t.tree(ctx, upper)
 	case c.Sync != nil:
-		return s.sync(ctx, c, view, work)
-	case c.Write != nil:
-		upper, err := s.write(c.Write)
-		return upper, nil, err
-	case c.Install == nil || c.Install.IsEmpty():
-		return layers.Tree{}, nil, nil
+		return t.sync(ctx, c, lower)
+	case c.Install == nil:
+		return nil
 	}
-	py, err := s.pythonAt(view, c.Install.Interpreter)
+	py, err := t.pythonOf(ctx, c, c.Install.Interpreter)
 	if err != nil {
-		return layers.Tree{}, nil, err
+		return err
 	}
-	p := &installation{stage: s, python: py, in: c.Install, view: view, work: work, env: c.Env, dir: c.Dir, installer: installerName(c.Install.Tool)}
-	upper, err := p.tree(ctx)
-	return upper, p, err
+	p := &installation{stage: t.stage, step: t, at: t.at, python: py, in: c.Install, view: lower, work: t.work, env: c.Env, dir: c.Dir, installer: installerName(c.Install.Tool)}
+	return p.run1(ctx)
+}
+
+// pythonOf is the Python that a command installs for.
+func (t *installStep) pythonOf(ctx context.Context, c *pip.Step, interpreter string) (*pythonInImage, error) {
+	if interpreter == "" && c.Env["PATH"] == environ(t.scope.Config.Env)["PATH"] {
+		return t.python(ctx) // what a step installs is no Python
+	}
+	all, err := t.at.whole(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t.pythonAt(all, c.Env["PATH"], interpreter)
 }
 
 // write is a file that a command writes: a tool's own configuration.
@@ -109,36 +312,21 @@ func (s *stage) write(f *pip.FileWrite) (layers.Tree, error) {
 		Size: int64(len(f.Content)), Content: layers.Bytes(f.Content), Origin: "configuration"}})
 }
 
-// needed leaves out the whiteouts of what only an earlier install of the same
-// step has made.
-func needed(upper, lower layers.Tree) (layers.Tree, error) {
-	kept := slices.DeleteFunc(slices.Clone(upper.Entries()), func(e layers.Entry) bool {
-		_, ok := lower.Lookup(e.Path)
-		return e.Kind == layers.Whiteout && !ok
-	})
-	return layers.NewTree(kept)
-}
-
 // stepFault places an error of an install: what the user asked for in a way
 // that cannot be done is the Dockerfile's fault, the rest is not.
 func stepFault(origin dockerfile.Origin, err error) error {
 	var word *pip.WordError
 	var refused *refusedError
 	var empty *source.NotAProjectError
+	var placed *StepError
+	var wrong *InputError
+	if errors.As(err, &placed) || errors.As(err, &wrong) {
+		return err
+	}
 	if errors.As(err, &word) || errors.As(err, &refused) || errors.As(err, &empty) || errors.Is(err, errNoPython) {
 		return &InputError{Origin: origin, Err: err}
 	}
 	return &StepError{Origin: origin, Err: err}
-}
-
-// shape lists everything of a tree but the contents, for a key beside what the
-// contents were made from.
-func shape(t layers.Tree) []string {
-	rows := make([]string, 0, t.Len())
-	for _, e := range t.Entries() {
-		rows = append(rows, fmt.Sprintf("%s %d %o %d:%d %d %s %t", e.Path, e.Kind, e.Mode, e.UID, e.GID, e.Size, e.Link, e.Opaque))
-	}
-	return rows
 }
 
 // refusedError is something that pip would do and this program does not.
@@ -153,17 +341,17 @@ func (e *refusedError) Hint() string  { return e.advice }
 // installation is one pip install in the making.
 type installation struct {
 	*stage
+	step   *installStep
+	at     *view // that it installs into
 	python *pythonInImage
 	in     *pip.Install
-	view   layers.Tree
-	work   string   // a folder for files taken out of the image
-	taken  []string // their names and digests
+	view   layers.Tree // what is looked at of it: its outline, or all
+	work   string      // a folder for files taken out of the image
+	taken  []string    // their names and digests
 	env    map[string]string
-	count  int // packages installed
 
 	dir       string // where the command runs, absolute
 	installer string // what INSTALLER says; "" = pip
-	key       string // stands for all that went into the files' contents
 }
 
 // builder makes wheels for this install of what has none.
@@ -172,65 +360,75 @@ func (p *installation) builder(c pip.Config) *sourceBuilder {
 		stage: func(context.Context) (*stage, error) { return p.stage, nil }}
 }
 
-// tree resolves, fetches and lays out, and returns what the install lays over
-// the view.
-func (p *installation) tree(ctx context.Context) (layers.Tree, error) {
+// run1 resolves, fetches and lays out.
+func (p *installation) run1(ctx context.Context) error {
 	if err := p.refuse(); err != nil {
-		return layers.Tree{}, err
+		return err
 	}
 	scheme, err := wheel.SchemeFor(p.python.installation, wheel.Place{Target: p.in.Target, Prefix: p.in.Prefix, User: p.userBase()})
 	if err != nil {
-		return layers.Tree{}, &refusedError{what: err.Error()}
+		return &refusedError{what: err.Error()}
 	}
-	there, err := p.installed(scheme)
+	at, err := p.place(ctx, scheme)
 	if err != nil {
-		return layers.Tree{}, err
+		return err
 	}
 	if sel, ok, err := p.locked(); err != nil || ok {
 		if err != nil {
-			return layers.Tree{}, err
+			return err
 		}
-		return p.installSelected(ctx, sel, scheme, there, path.Dir(p.absolute(p.in.Files[0])), false)
+		return p.installSelected(ctx, sel, scheme, at, path.Dir(p.absolute(p.in.Files[0])), false)
 	}
-	w, err := p.wanted(ctx)
+	w, err := p.wanted()
 	if err != nil {
-		return layers.Tree{}, err
+		return err
+	}
+	if err := p.takeOut(ctx, w); err != nil {
+		return err
 	}
 	client, err := p.client(ctx, w.config)
 	if err != nil {
-		return layers.Tree{}, err
+		return err
 	}
-	lock, err := p.lock(ctx, client, w, there)
+	lock, err := p.lock(ctx, client, w, at.there)
 	if err != nil {
-		return layers.Tree{}, err
+		return err
+	}
+	if p.in.Sync {
+		if err := p.prune(ctx, lock, at, scheme); err != nil {
+			return err
+		}
 	}
 	if len(lock.Packages) == 0 {
 		p.run.log().Info("everything that is asked for is installed already")
-		return layers.Tree{}, nil
+		return nil
 	}
-	upper, key, err := p.layOut(ctx, client, lock, w, scheme, there)
-	p.key = key
-	if err != nil || !p.in.Sync {
-		return upper, err
-	}
-	return p.prune(upper, lock, there, scheme)
+	return p.layOut(ctx, client, lock, w, scheme, at)
 }
 
 // prune takes away what is installed in the scheme's place and is not in the
 // lock, as `uv pip sync` does.
-func (p *installation) prune(upper layers.Tree, lock python.Lock, there []wheel.Distribution, scheme wheel.Scheme) (layers.Tree, error) {
-	gone := layers.Tree{}
-	for _, d := range there {
-		if _, ok := lock.Lookup(d.Key()); ok || "/"+d.Site != scheme.Purelib && "/"+d.Site != scheme.Platlib {
-			continue
-		}
-		t, err := wheel.Uninstall(p.view, d)
-		if err != nil {
-			return layers.Tree{}, err
-		}
-		gone = layers.Compose(gone, t)
+func (p *installation) prune(ctx context.Context, lock python.Lock, at *place, scheme wheel.Scheme) error {
+	extraneous := func(d wheel.Distribution) bool {
+		_, ok := lock.Lookup(d.Key())
+		return !ok && ("/"+d.Site == scheme.Purelib || "/"+d.Site == scheme.Platlib)
 	}
-	return layers.Compose(gone, upper), nil
+	if !slices.ContainsFunc(at.there, extraneous) {
+		return nil
+	}
+	all, err := p.at.whole(ctx)
+	if err != nil {
+		return err
+	}
+	there, err := wheel.Installed(all, p.sites(scheme))
+	if err != nil {
+		return err
+	}
+	gone, err := wheel.Replace(all, slices.DeleteFunc(there, func(d wheel.Distribution) bool { return !extraneous(d) }), layers.Tree{})
+	if err != nil {
+		return err
+	}
+	return p.step.tree(ctx, gone)
 }
 
 // locked is what a pylock.toml named by -r says.
@@ -282,11 +480,15 @@ func (p *installation) userBase() string {
 	if !p.in.User {
 		return ""
 	}
-	home := p.env["HOME"]
-	if home == "" {
-		home = "/root"
+	return path.Join(homeOf(p.env), ".local")
+}
+
+// homeOf is the home folder of the user that runs a step.
+func homeOf(env map[string]string) string {
+	if home := env["HOME"]; home != "" {
+		return home
 	}
-	return path.Join(home, ".local")
+	return "/root"
 }
 
 // absolute makes a path of the command line absolute.
@@ -297,106 +499,27 @@ func (p *installation) absolute(name string) string {
 	return path.Join("/", p.dir, name)
 }
 
-// layOut fetches the wheels and lays them out in one tree.
-func (p *installation) layOut(ctx context.Context, client *index.Client, lock python.Lock, w *wanted, scheme wheel.Scheme, there []wheel.Distribution) (layers.Tree, string, error) {
-	if v := p.run.preview; v != nil && !p.packages(v, lock) {
-		p.count = len(lock.Packages)
-		return layers.Tree{}, "", nil
+// layerBudget is how many layers an install may come to: what the limit leaves
+// after the base's and one for each other step, in equal shares.
+func (p *platformBuild) layerBudget(s *stage) int {
+	limit := p.plan.Options.MaxLayers
+	if limit <= 0 {
+		limit = DefaultMaxLayers
 	}
-	blobs := make([]index.Blob, len(lock.Packages))
-	trees := make([]layers.Tree, len(lock.Packages))
-	names := make([]string, len(lock.Packages)) // of the wheels
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(fetchers)
-	for i, pkg := range lock.Packages {
-		group.Go(func() error {
-			var err error
-			if blobs[i], names[i], err = client.Wheel(gctx, pkg); err != nil {
-				return err
-			}
-			trees[i], err = p.wheelTree(pkg, blobs[i], names[i], scheme, w.direct[pkg.Name], layers.Tree{})
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return layers.Tree{}, "", err
-	}
-	if p.in.Compile {
-		if err := p.compile(ctx, lock, blobs, names, trees, scheme, w); err != nil {
-			return layers.Tree{}, "", err
+	others, shares := 0, 0
+	if s.base.Image != nil {
+		if list, err := s.base.Image.Layers(); err == nil {
+			others = len(list)
 		}
 	}
-	whole, err := layers.Merge(trees...)
-	if err != nil {
-		return layers.Tree{}, "", err
-	}
-	if whole, err = whole.Settle(p.view); err != nil {
-		return layers.Tree{}, "", err
-	}
-	var old []wheel.Distribution
-	var told, made []string
-	for i, pkg := range lock.Packages {
-		told = append(told, pkg.Name+" "+pkg.Version.String())
-		made = append(made, fmt.Sprint(blobs[i].Hash, pkg.Requested, w.direct[pkg.Name]))
-		for _, d := range there {
-			if d.Key() == pkg.Name {
-				old = append(old, d)
+	for _, st := range p.platform.Stages {
+		for _, step := range st.Steps {
+			if step.Kind == InstallPackages {
+				shares++
+			} else {
+				others++
 			}
 		}
 	}
-	if len(old) > 0 && p.in.Target == "" && !p.in.IgnoreInstalled {
-		if whole, err = wheel.Replace(p.view, old, whole); err != nil {
-			return layers.Tree{}, "", err
-		}
-	}
-	p.count = len(told)
-	p.run.log().Debug("installed " + strings.Join(told, ", "))
-	key, err := keyOf("wheels", []any{made, scheme, p.in.Compile})
-	return whole, key, err
-}
-
-func (p *installation) wheelTree(pkg python.Locked, b index.Blob, name string, scheme wheel.Scheme, direct *wheel.DirectURL, bytecode layers.Tree) (layers.Tree, error) {
-	w, err := wheel.Open(b.Path, name)
-	if err != nil {
-		return layers.Tree{}, err
-	}
-	if direct != nil && !direct.Dir {
-		direct.SHA256 = b.Hash.Hex
-	}
-	tree, err := w.Tree(scheme, wheel.Options{Requested: pkg.Requested, DirectURL: direct, Installer: p.installer, Bytecode: bytecode, Log: p.run.log()})
-	if err != nil || len(p.in.WithoutScripts) == 0 {
-		return tree, err
-	}
-	return layers.NewTree(slices.DeleteFunc(slices.Clone(tree.Entries()), func(e layers.Entry) bool {
-		return path.Dir("/"+e.Path) == scheme.Scripts && slices.Contains(p.in.WithoutScripts, path.Base(e.Path))
-	}))
-}
-
-// compile adds bytecode to the trees, as pip leaves it.
-func (p *installation) compile(ctx context.Context, lock python.Lock, blobs []index.Blob, names []string, trees []layers.Tree, scheme wheel.Scheme, w *wanted) error {
-	units := make([]compileUnit, len(trees))
-	for i := range trees {
-		opened, err := wheel.Open(blobs[i].Path, names[i])
-		if err != nil {
-			return err
-		}
-		sources, err := opened.Sources(scheme)
-		if err != nil {
-			return err
-		}
-		units[i] = compileUnit{key: fmt.Sprintf("wheel %s %s %s %s %s", blobs[i].Hash, scheme.Purelib, scheme.Platlib, scheme.Scripts, scheme.Data), tree: sources}
-	}
-	codes, err := p.bytecode(ctx, p.python, units)
-	if err != nil {
-		return err
-	}
-	for i, pkg := range lock.Packages {
-		if codes[i].Len() == 0 {
-			continue
-		}
-		if trees[i], err = p.wheelTree(pkg, blobs[i], names[i], scheme, w.direct[pkg.Name], codes[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return max(1, (limit-others)/max(1, shares))
 }

@@ -107,7 +107,7 @@ func TestInstall(t *testing.T) {
 		{name: "an upgrade replaces what the base has", text: "RUN pip install --upgrade six", want: []string{"-six-1.0", "six-2.0"}},
 		{name: "a version that asks for it", text: "RUN pip install 'six>1'", want: []string{"-six-1.0", "six-2.0"}},
 		{name: "the same again", text: "RUN pip install dep==1.0\nRUN pip install dep==2.0", want: []string{"-dep-1.0", "dep-2.0"}},
-		{name: "twice in one line", text: "RUN pip install dep==1.0 && pip install dep==2.0", want: []string{"dep-2.0"}},
+		{name: "twice in one line", text: "RUN pip install dep==1.0 && pip install dep==2.0", want: []string{"-dep-1.0", "dep-2.0"}},
 		{name: "without what it depends on", text: "RUN pip install --no-deps web", want: []string{"web-1.0"}},
 		{name: "pre-releases", text: "RUN pip install --pre dep", want: []string{"dep-3.0rc1"}},
 		{name: "pre-releases of one, by the requirements file", text: "COPY r.txt /\nRUN pip install -r r.txt",
@@ -138,6 +138,7 @@ func TestInstall(t *testing.T) {
 			if diff := cmp.Diff(tt.want, w.installed(r)); diff != "" {
 				t.Errorf("-want +got:\n%s\n%s", diff, &w.log)
 			}
+			r.Close()
 			if left := w.leftovers(); len(left) > 0 {
 				t.Errorf("left in the store: %v", left)
 			}

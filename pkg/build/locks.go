@@ -233,7 +233,7 @@ func (l *locking) targets(ctx context.Context) ([]python.Target, error) {
 			if err != nil {
 				return python.Target{}, err
 			}
-			py, err := s.python()
+			py, err := s.python(ctx)
 			if err != nil {
 				return python.Target{}, err
 			}
@@ -315,7 +315,7 @@ func (l *locking) stage(ctx context.Context, platform v1.Platform) (*stage, erro
 	if err != nil {
 		return nil, err
 	}
-	run := &platformBuild{Builder: l.Builder, shared: l.shared, plan: p, platform: &PlatformPlan{Platform: platform, resolved: r}, done: map[int]*stage{}}
+	run := &platformBuild{Builder: l.Builder, shared: l.shared, plan: p, platform: &PlatformPlan{Platform: platform, resolved: r}, done: map[int]*stage{}, steps: map[string]stepRecord{}, outlines: map[string][]byte{}, records: &records{store: l.Store}}
 	st := r.Stages[len(r.Stages)-1]
 	for st.Base.IsStage {
 		i := slices.IndexFunc(r.Stages, func(o dockerfile.ResolvedStage) bool { return o.Index == st.Base.Stage })

@@ -38,11 +38,14 @@ type StepPreview struct {
 	Line int      `json:"line,omitempty"`
 	Kind StepKind `json:"kind"`
 	Text string   `json:"text"`
-	// OnRecord says that the layer need not be made: Layer is what it is.
-	OnRecord bool               `json:"onRecord"`
-	Layer    *layers.Descriptor `json:"layer,omitempty"`
-	Files    int                `json:"files,omitempty"`
-	Packages []PackagePreview   `json:"packages,omitempty"`
+	// OnRecord says that no layer of the step need be made.
+	OnRecord bool `json:"onRecord"`
+	// Layers are those of the step that are on record.
+	Layers []layers.Descriptor `json:"layers,omitempty"`
+	// ToMake is the number of the others, as far as it is known.
+	ToMake   int              `json:"toMake,omitempty"`
+	Files    int              `json:"files,omitempty"`
+	Packages []PackagePreview `json:"packages,omitempty"`
 }
 
 // PackagePreview is a package that would be installed.
@@ -96,19 +99,20 @@ func (v *preview) current() *StepPreview {
 	return &st.Steps[len(st.Steps)-1]
 }
 
-// layer notes what a step's layer is, where that is on record.
+// layer notes what a layer of a step is, where that is on record.
 func (v *preview) layer(d layers.Descriptor, known bool, files int) {
 	c := v.current()
-	c.OnRecord, c.Files = known, files
+	c.Files += files
 	if known {
-		c.Layer = &d
+		c.Layers = append(c.Layers, d)
+	} else {
+		c.ToMake++
 	}
+	c.OnRecord = c.ToMake == 0
 }
 
-// packages notes what an install comes to, and says whether everything is on
-// this machine.
-func (p *installation) packages(v *preview, l python.Lock) bool {
-	here := true
+// packages notes what an install comes to.
+func (p *installation) packages(v *preview, l python.Lock) {
 	c := v.current()
 	for _, pkg := range l.Packages {
 		f, build := pkg.Wheel, false
@@ -117,10 +121,8 @@ func (p *installation) packages(v *preview, l python.Lock) bool {
 		}
 		row := PackagePreview{Name: pkg.Name, Version: pkg.Version.String(), File: f.Filename, Size: f.Size, Build: build}
 		row.Here = len(f.URL) > 5 && f.URL[:5] == "file:" || p.run.Store.Has(v1.Hash{Algorithm: "sha256", Hex: f.Hashes["sha256"]})
-		here = here && row.Here
 		c.Packages = append(c.Packages, row)
 	}
-	return here
 }
 
 // Preview goes through a plan and says what a build would do. It resolves bases
@@ -136,7 +138,8 @@ func (b *Builder) Preview(ctx context.Context, p *Plan) (*Preview, error) {
 	out := &Preview{}
 	for i := range p.Platforms {
 		pp := &p.Platforms[i]
-		run := &platformBuild{Builder: b, shared: sh, plan: p, platform: pp, files: files, done: map[int]*stage{}, preview: &preview{}}
+		run := b.platform(p, pp, files, sh)
+		run.preview = &preview{}
 		_, err := run.stages(ctx)
 		run.close()
 		if err != nil {
@@ -171,8 +174,17 @@ func (s StepPreview) Totals() string {
 	default:
 		text = fmt.Sprintf("%d entries", s.Files)
 	}
-	if s.OnRecord {
-		return fmt.Sprintf("%s, layer %s on record (%s)", text, s.Layer.Digest, bytesText(s.Layer.Size))
+	var size int64
+	for _, d := range s.Layers {
+		size += d.Size
 	}
-	return text + ", layer to be made"
+	switch {
+	case len(s.Layers) == 0:
+		return text + ", layer to be made"
+	case len(s.Layers) == 1 && s.OnRecord:
+		return fmt.Sprintf("%s, layer %s on record (%s)", text, s.Layers[0].Digest, bytesText(size))
+	case s.OnRecord:
+		return fmt.Sprintf("%s, %d layers on record (%s)", text, len(s.Layers), bytesText(size))
+	}
+	return fmt.Sprintf("%s, %d layers on record (%s), %d to be made", text, len(s.Layers), bytesText(size), s.ToMake)
 }

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -30,8 +31,8 @@ func (p *pythonInImage) answersTo(version string) bool {
 }
 
 // python tells which Python the image as built so far has.
-func (s *stage) python() (*pythonInImage, error) {
-	f, err := s.facts()
+func (s *stage) python(ctx context.Context) (*pythonInImage, error) {
+	f, err := s.factsNow(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,28 +75,40 @@ func pythonOf(f base.Facts, platform v1.Platform) (*pythonInImage, error) {
 	}}, nil
 }
 
-// facts are those of the base, as long as the stage looks for Python where the
-// base does; after that the image as built so far is looked at.
-func (s *stage) facts() (base.Facts, error) {
-	if s.base.Image != nil && environ(s.scope.Config.Env)["PATH"] == environ(s.config.Config.Env)["PATH"] {
+// factsNow are those of the base, as long as the stage looks for Python where
+// the base does; after that the image as built so far is looked at, or what is on
+// record of it.
+func (s *stage) factsNow(ctx context.Context) (base.Facts, error) {
+	search := environ(s.scope.Config.Env)["PATH"]
+	if s.base.Image != nil && search == environ(s.config.Config.Env)["PATH"] {
 		if f, err := s.base.Facts(); err != nil || f.Python != nil {
 			return f, err
 		}
 	}
-	return base.ReadFacts(s.view, s.scope.Config)
-}
-
-// installed are the distributions that pip would find: those in the place that
-// it installs to, and those of the distribution's own packages.
-func (p *installation) installed(scheme wheel.Scheme) ([]wheel.Distribution, error) {
-	sites := []string{scheme.Purelib}
-	if scheme.Platlib != scheme.Purelib {
-		sites = append(sites, scheme.Platlib)
+	key, err := keyOf("facts/1", []any{s.view.identity(append(pathPlaces(search), systemPlaces...)), search})
+	if err != nil {
+		return base.Facts{}, err
 	}
-	if p.python.installation.Debian {
-		sites = append(sites, "/usr/lib/python3/dist-packages")
+	f, known := s.facts[key]
+	if !known {
+		if f, known, err = s.run.records.facts(ctx, key); err != nil {
+			return f, err
+		}
 	}
-	return wheel.Installed(p.view, sites)
+	if !known {
+		all, err := s.view.whole(ctx)
+		if err != nil {
+			return f, err
+		}
+		if f, err = base.ReadFacts(all, s.scope.Config); err != nil {
+			return f, err
+		}
+		if err := s.run.Store.SetRecord(key, f); err != nil {
+			return f, err
+		}
+	}
+	s.facts[key] = f
+	return f, nil
 }
 
 // copyOut writes a file of the image to this machine, and notes what it is.

@@ -29,7 +29,7 @@ type wanted struct {
 }
 
 // wanted reads the requirements of the command line and of the files it names.
-func (p *installation) wanted(ctx context.Context) (*wanted, error) {
+func (p *installation) wanted() (*wanted, error) {
 	w := &wanted{direct: map[string]*wheel.DirectURL{}}
 	for _, text := range p.in.Requirements {
 		r, err := python.ParseRequirement(text)
@@ -88,9 +88,7 @@ func (p *installation) wanted(ctx context.Context) (*wanted, error) {
 	}
 	configs = append(configs, p.in.Config)
 	for i := range configs[1:] { // what the image's files say lies in the image
-		if err := p.exportLinks(&configs[1+i]); err != nil {
-			return nil, err
-		}
+		p.placeLinks(&configs[1+i])
 	}
 	w.config = pip.Merge(append(configs, p.run.Index.Host)...)
 	files := slices.Clone(p.in.Constraints)
@@ -111,7 +109,7 @@ func (p *installation) wanted(ctx context.Context) (*wanted, error) {
 		}
 		w.constraints = append(append(w.constraints, f.Requirements...), f.Constraints...)
 	}
-	return w, p.takeOut(ctx, w)
+	return w, nil
 }
 
 // groupNames are the names of dependency groups.
@@ -152,9 +150,37 @@ func localReference(file string) string {
 	return "./" + file
 }
 
+// linksInImage marks folders of --find-links that lie in the image.
+const linksInImage = "image:"
+
+// inImage returns the path in the image that a place of --find-links is.
+func inImage(link string) (string, bool) { return strings.CutPrefix(link, linksInImage) }
+
+// placeLinks marks the folders of --find-links that are the image's.
+func (p *installation) placeLinks(c *pip.Config) {
+	c.FindLinks = slices.Clone(c.FindLinks)
+	for i, l := range c.FindLinks {
+		if !strings.Contains(l.Value, "://") {
+			c.FindLinks[i].Value = linksInImage + p.absolute(l.Value)
+		}
+	}
+}
+
 // takeOut takes what is named by path out of the image, makes wheels of
 // projects, and notes where what is named by path or URL comes from.
 func (p *installation) takeOut(ctx context.Context, w *wanted) error {
+	w.config.FindLinks = slices.Clone(w.config.FindLinks)
+	for i, l := range w.config.FindLinks {
+		at, ok := inImage(l.Value)
+		if !ok {
+			continue
+		}
+		out, err := p.export(at)
+		if err != nil {
+			return err
+		}
+		w.config.FindLinks[i].Value = out
+	}
 	b := p.builder(w.config)
 	for i := range w.requirements {
 		r := &w.requirements[i]
@@ -163,7 +189,7 @@ func (p *installation) takeOut(ctx context.Context, w *wanted) error {
 			at := p.absolute(r.Path)
 			e, err := p.view.Stat(at)
 			if err != nil {
-				return absent(r.Path)
+				return absentOr(r.Path, err)
 			}
 			direct := &wheel.DirectURL{URL: "file://" + at}
 			switch {
@@ -191,22 +217,6 @@ func (p *installation) takeOut(ctx context.Context, w *wanted) error {
 	return nil
 }
 
-// exportLinks takes the folders of --find-links that lie in the image out of it.
-func (p *installation) exportLinks(c *pip.Config) error {
-	c.FindLinks = slices.Clone(c.FindLinks)
-	for i, l := range c.FindLinks {
-		if strings.Contains(l.Value, "://") {
-			continue
-		}
-		out, err := p.export(p.absolute(l.Value))
-		if err != nil {
-			return err
-		}
-		c.FindLinks[i].Value = out
-	}
-	return nil
-}
-
 // readFunc reads requirements or constraints with all files that they name.
 type readFunc func(name string, read python.ReadFunc, env func(string) (string, bool)) (python.RequirementsFile, error)
 
@@ -225,6 +235,22 @@ func (p *installation) read(name string, as readFunc) (python.RequirementsFile, 
 func absent(name string) error {
 	return &refusedError{what: fmt.Sprintf("%s is not in the image at this step", name),
 		advice: "COPY it before this RUN; .dockerignore may leave it out"}
+}
+
+// absentOr is the error for a path that is not there, or not known of.
+func absentOr(name string, err error) error {
+	if unlisted(err) {
+		return err
+	}
+	return absent(name)
+}
+
+// allListed is an error where not all that lies in a directory is known.
+func allListed(view layers.Tree, e layers.Entry) error {
+	if e.Closed || slices.ContainsFunc(view.Under(e.Path), func(c layers.Entry) bool { return e.Kind == layers.Dir && c.Closed }) {
+		return &layers.UnlistedError{Path: e.Path}
+	}
+	return nil
 }
 
 // fileConfig turns a requirements file's own options into settings.
@@ -256,8 +282,11 @@ func fileConfig(name string, f python.RequirementsFile) pip.Config {
 // index client can read it from this machine.
 func (p *installation) export(name string) (string, error) {
 	e, err := p.view.Stat(name)
+	if err == nil {
+		err = allListed(p.view, e)
+	}
 	if err != nil {
-		return "", absent(name)
+		return "", absentOr(name, err)
 	}
 	out := filepath.Join(p.work, filepath.FromSlash(path.Clean("/"+name)))
 	if e.Kind == layers.Dir {

@@ -114,7 +114,7 @@ func (b *sourceBuilder) Build(ctx context.Context, f python.File, path string) (
 func (b *sourceBuilder) make(ctx context.Context, s *stage, key, name string, open func() (layers.Tree, error), options map[string][]string) (index.Blob, string, error) {
 	if b.py == nil {
 		var err error
-		if b.py, err = s.python(); err != nil {
+		if b.py, err = s.python(ctx); err != nil {
 			return index.Blob{}, "", err
 		}
 	}
@@ -328,8 +328,11 @@ func (p *installation) editable(ctx context.Context, dir string, tree layers.Tre
 // subtree is a folder of the image as a tree of its own.
 func (p *installation) subtree(dir string) (layers.Tree, error) {
 	e, err := p.view.Stat(p.absolute(dir))
+	if err == nil {
+		err = allListed(p.view, e)
+	}
 	if err != nil || e.Kind != layers.Dir {
-		return layers.Tree{}, absent(dir)
+		return layers.Tree{}, absentOr(dir, err)
 	}
 	under := p.view.Under(e.Path)
 	entries := make([]layers.Entry, 0, len(under))

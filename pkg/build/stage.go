@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -34,6 +35,12 @@ type platformBuild struct {
 	opened   []*contextDir  // other contexts, to be closed in the end
 	scratch  []string       // folders to be removed in the end
 	preview  *preview       // what would be done is noted, and not done
+	records  *records
+	remaking sync.Mutex
+	// What the image tells of its own making.
+	steps    map[string]stepRecord
+	outlines map[string][]byte
+	resolved []*base.Base
 }
 
 // stage is an image in the making.
@@ -46,7 +53,8 @@ type stage struct {
 	config  *v1.ConfigFile // of the base; the scope holds the parts that change
 	layers  []v1.Layer
 	history []v1.History
-	view    layers.Tree // the files as seen so far
+	view    *view
+	facts   map[string]base.Facts // what was found out of the view, by what it depends on
 }
 
 // stage builds one stage.
@@ -100,11 +108,12 @@ func (p *platformBuild) begin(ctx context.Context, st dockerfile.ResolvedStage) 
 		}
 		s := *below
 		s.scope = scope
+		s.facts = maps.Clone(below.facts)
 		s.layers = append([]v1.Layer(nil), below.layers...)
 		s.history = append([]v1.History(nil), below.history...)
 		return &s, nil
 	}
-	s := &stage{run: p, base: &base.Base{}, config: &v1.ConfigFile{OS: st.Platform.OS, Architecture: st.Platform.Architecture, Variant: st.Platform.Variant}}
+	s := &stage{run: p, base: &base.Base{}, view: &view{}, facts: map[string]base.Facts{}, config: &v1.ConfigFile{OS: st.Platform.OS, Architecture: st.Platform.Architecture, Variant: st.Platform.Variant}}
 	if !st.Base.Scratch() {
 		if err := s.on(ctx, st); err != nil {
 			return nil, err
@@ -125,13 +134,10 @@ func (s *stage) on(ctx context.Context, st dockerfile.ResolvedStage) error {
 		return baseFault(st.Origin, err)
 	}
 	s.base = b
-	if s.view, err = b.Tree(); err != nil {
-		return &StepError{Origin: st.Origin, Err: err}
-	}
 	if s.config, err = b.Image.ConfigFile(); err != nil {
 		return &StepError{Origin: st.Origin, Err: err}
 	}
-	if s.layers, err = b.Image.Layers(); err != nil {
+	if err := s.layBase(ctx, b); err != nil {
 		return &StepError{Origin: st.Origin, Err: err}
 	}
 	s.history = append(s.history, s.config.History...)
@@ -154,8 +160,9 @@ func baseFault(origin dockerfile.Origin, err error) error {
 // resolve finds a base by the name that a Dockerfile gives it.
 func (p *platformBuild) resolve(ctx context.Context, name string, platform v1.Platform) (*base.Base, error) {
 	o := p.Base
-	o.Store, o.Log, o.Progress = p.Store, p.log(), p.Progress
+	o.Store, o.Log, o.Progress = p.records.base(ctx), p.log(), p.Progress
 	o.Pull = p.plan.Options.Pull
+	o.Source = func(digest v1.Hash) (v1.Layer, bool) { return p.records.source(ctx, digest) }
 	o.Layer = layers.Options{Time: p.plan.Options.Time, Compression: p.plan.Options.Compression}
 	return base.Resolve(ctx, baseSource(p.plan.Options.Bases, name), platform, o)
 }
@@ -166,11 +173,13 @@ func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 	if s.run.preview != nil {
 		s.run.preview.step(a.Step)
 	}
-	wrong := func(err error) error { return &InputError{Origin: origin, Err: err} }
 	var upper layers.Tree
 	var err error
 	switch step := a.Step.(type) {
 	case dockerfile.Copy:
+		if done, err := s.copyImage(ctx, step, a); done || err != nil {
+			return err
+		}
 		upper, err = s.copy(ctx, step)
 	case dockerfile.Add:
 		if err := checkAdd(step); err != nil {
@@ -179,24 +188,15 @@ func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 		upper, err = s.copy(ctx, dockerfile.Copy{Origin: step.Origin, Sources: step.Sources, Inline: step.Inline, Dest: step.Dest,
 			Chown: step.Chown, Chmod: step.Chmod, Link: step.Link, Exclude: step.Exclude})
 	case dockerfile.Workdir:
-		upper, err = s.makeWorkdir(step.Path)
+		upper, err = s.view.on(ctx, func(lower layers.Tree) (layers.Tree, error) { return s.makeWorkdir(lower, step.Path) })
 	case dockerfile.Run:
 		return s.install(ctx, step, a.CreatedBy)
 	default:
 		s.note(a, true)
 		return nil
 	}
-	var conflict *layers.ConflictError
-	var missing *missingError
-	var broken *StepError
-	var wrongBase *InputError
-	switch {
-	case errors.As(err, &broken), errors.As(err, &wrongBase): // placed already
-		return err
-	case errors.As(err, &conflict), errors.As(err, &missing):
-		return wrong(err)
-	case err != nil:
-		return asInput(origin, err)
+	if err != nil {
+		return copyFault(origin, err)
 	}
 	if upper.Len() == 0 {
 		s.note(a, true)
@@ -206,15 +206,31 @@ func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 	if err != nil {
 		return &StepError{Origin: origin, Err: err}
 	}
-	made, err := s.add(ctx, "tree "+sum.String(), upper)
+	p, rec, made, err := s.content(ctx, "tree "+sum.String(), upper, true)
 	if err != nil {
 		return &StepError{Origin: origin, Err: err}
 	}
+	s.lay(p)
 	if s.run.preview == nil {
-		s.tell(origin, made)
+		s.tell(origin, told(0, 1, made, rec.Size))
 	}
 	s.note(a, false)
 	return nil
+}
+
+// copyFault places an error of a COPY.
+func copyFault(origin dockerfile.Origin, err error) error {
+	var conflict *layers.ConflictError
+	var missing *missingError
+	var broken *StepError
+	var wrongBase *InputError
+	switch {
+	case errors.As(err, &broken), errors.As(err, &wrongBase): // placed already
+		return err
+	case errors.As(err, &conflict), errors.As(err, &missing):
+		return &InputError{Origin: origin, Err: err}
+	}
+	return asInput(origin, err)
 }
 
 // tell says on one line what a step has come to.
@@ -240,40 +256,54 @@ func (s *stage) note(a dockerfile.Applied, empty bool) {
 	s.history = append(s.history, v1.History{Created: epoch(s.run.plan.Options.Time), CreatedBy: a.CreatedBy, EmptyLayer: empty})
 }
 
-// add lays upper, as a layer of its own, on what is there. The key stands for
-// everything that shapes upper; with the layer on record under it, its bytes
-// are not made again. What was done comes back in words.
-func (s *stage) add(ctx context.Context, key string, upper layers.Tree) (string, error) {
-	o := layers.Options{Time: s.run.plan.Options.Time, Compression: s.run.plan.Options.Compression}
+// content is the layer of files that are at hand, under a key that stands for
+// all that shapes them. With the layer on record its bytes are not made again.
+// own says that the files are the build's own, and always at hand; of others an
+// outline is kept.
+func (s *stage) content(ctx context.Context, key string, upper layers.Tree, own bool) (*part, layerRecord, bool, error) {
+	o := s.layerOptions()
 	key = o.Key() + " " + key
-	var d layers.Descriptor
-	known := false
-	if !s.run.plan.Options.NoCache {
-		var err error
-		if known, err = s.run.Store.Record(key, &d); err != nil {
-			return "", err
-		}
+	rec, known, err := s.run.records.layer(ctx, key)
+	if err != nil {
+		return nil, rec, false, err
 	}
+	if known && !own && len(rec.Outline) == 0 {
+		known = false
+	}
+	made := func(ctx context.Context) (layers.Descriptor, error) { return s.run.Store.AddLayer(ctx, upper, o) }
+	fresh := false
 	if v := s.run.preview; v != nil {
-		v.layer(d, known && s.run.Store.Has(d.Digest), upper.Len())
-		s.view = layers.Overlay(s.view, upper)
-		return "looked at", nil
-	}
-	made := "unchanged"
-	if !known || !s.run.Store.Has(d.Digest) {
-		var err error
-		if d, err = s.run.Store.AddLayer(ctx, upper, o); err != nil {
-			return "", err
+		v.layer(rec.Descriptor, known, upper.Len())
+	} else if !known {
+		rec = layerRecord{Key: key}
+		if rec.Descriptor, err = made(ctx); err != nil {
+			return nil, rec, false, err
 		}
-		if err := s.run.Store.SetRecord(key, d); err != nil {
-			return "", err
+		if !own {
+			if rec.Outline, err = layers.MarshalOutline(layers.Outline(upper)); err != nil {
+				return nil, rec, false, err
+			}
 		}
-		made = bytesText(d.Size)
+		if err := s.run.Store.SetRecord(key, rec); err != nil {
+			return nil, rec, false, err
+		}
+		fresh = true
 	}
-	s.run.log().Debug("layer", "digest", d.Digest, "bytes", d.Size, "on record", known)
-	s.layers = append(s.layers, s.run.Store.Layer(d))
-	s.view = layers.Overlay(s.view, upper)
-	return made, nil
+	seen := upper
+	if !own {
+		seen = layers.Outline(upper)
+	}
+	p, err := s.part(ctx, rec, &seen, made)
+	if err != nil {
+		return nil, rec, false, err
+	}
+	if !own {
+		p.whole = func(context.Context) (layers.Tree, error) { return upper, nil }
+	}
+	if fresh {
+		s.run.written(p.layer)
+	}
+	return p, rec, fresh, nil
 }
 
 // bytesText shows a number of bytes to a person, in SI units.
@@ -287,80 +317,176 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 }
 
-// copy gathers what a COPY lays over the image.
+// copy gathers what a COPY from the build context lays over the image.
 func (s *stage) copy(ctx context.Context, step dockerfile.Copy) (layers.Tree, error) {
+	from, _, err := s.run.from(ctx, step)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	return s.view.on(ctx, func(lower layers.Tree) (layers.Tree, error) {
+		c, err := s.copyStep(step, lower)
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		c.from, c.context = from.known, step.From.Name == ""
+		return c.tree(lower)
+	})
+}
+
+// copyImage does a COPY from another stage or image; false for one that is none.
+// If it is on record, the files are not looked at.
+func (s *stage) copyImage(ctx context.Context, step dockerfile.Copy, a dockerfile.Applied) (bool, error) {
+	from, own, err := s.run.from(ctx, step)
+	if err != nil || own {
+		return false, err
+	}
+	key := ""
+	if c, err := s.copyStep(step, s.view.known); err == nil {
+		if key, err = s.copyKey(from, c); err != nil {
+			return true, err
+		}
+	}
+	work := func(ctx context.Context) (layers.Tree, error) {
+		files, err := from.whole(ctx)
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		return s.view.on(ctx, func(lower layers.Tree) (layers.Tree, error) {
+			c, err := s.copyStep(step, lower)
+			if err != nil {
+				return layers.Tree{}, err
+			}
+			c.from = files
+			return c.tree(lower)
+		})
+	}
+	return true, s.copied(ctx, a, key, work)
+}
+
+// copied lays what a COPY from another stage or image gathers on the image.
+func (s *stage) copied(ctx context.Context, a dockerfile.Applied, key string, work func(context.Context) (layers.Tree, error)) error {
+	then := *s
+	origin := a.Step.At()
+	make := func(ctx context.Context) (*part, layerRecord, bool, error) {
+		upper, err := work(ctx)
+		if err != nil || upper.Len() == 0 {
+			return nil, layerRecord{}, false, err
+		}
+		sum, err := layers.Sum(ctx, upper)
+		if err != nil {
+			return nil, layerRecord{}, false, err
+		}
+		return then.content(ctx, "files "+sum.String(), upper, false)
+	}
+	if key != "" {
+		rec, ok, err := s.run.records.step(ctx, key)
+		if err != nil {
+			return &StepError{Origin: origin, Err: err}
+		}
+		if ok {
+			return s.recorded(ctx, a, key, rec, func(ctx context.Context) ([]*part, error) {
+				p, _, _, err := make(ctx)
+				return []*part{p}, err
+			})
+		}
+	}
+	p, rec, made, err := make(ctx)
+	if err != nil {
+		return copyFault(origin, err)
+	}
+	done := stepRecord{Facts: maps.Clone(s.facts)}
+	if p != nil {
+		done.Layers = []layerRecord{rec}
+		s.lay(p)
+	}
+	if s.run.preview == nil {
+		if key != "" {
+			s.run.noteStep(key, done)
+			if err := s.run.records.keep(key, done); err != nil {
+				return &StepError{Origin: origin, Err: err}
+			}
+		}
+		if p != nil {
+			s.tell(origin, told(0, 1, made, rec.Size))
+		}
+	}
+	s.noteLayers(a, len(done.Layers))
+	return nil
+}
+
+// copyStep is a COPY with the names of owners looked up in the image.
+func (s *stage) copyStep(step dockerfile.Copy, lower layers.Tree) (*copyStep, error) {
 	c := &copyStep{
 		sources: step.Sources,
 		dest:    step.Dest,
 		workdir: s.scope.Config.WorkingDir,
 		parents: step.Parents,
 		origin:  fmt.Sprintf("%s:%d", step.File, step.Line),
+		chmod:   step.Chmod, excludes: step.Exclude,
 	}
 	for _, f := range step.Inline {
 		c.inline = append(c.inline, inlineFile{name: f.Name, content: []byte(f.Data)})
 	}
-	var err error
-	if c.from, c.context, err = s.run.from(ctx, step); err != nil {
-		return layers.Tree{}, err
-	}
 	if step.Chown != "" {
-		o, err := parseOwner(s.view, step.Chown)
+		o, err := parseOwner(lower, step.Chown)
 		if err != nil {
-			return layers.Tree{}, fmt.Errorf("--chown: %w", err)
+			return nil, fmt.Errorf("--chown: %w", err)
 		}
 		c.owner = &o
 	}
+	var err error
 	if step.Chmod != "" {
 		if c.mode, err = dockerfile.ParseChmod(step.Chmod); err != nil {
-			return layers.Tree{}, fmt.Errorf("--chmod: %w", err)
+			return nil, fmt.Errorf("--chmod: %w", err)
 		}
 	}
 	if len(step.Exclude) > 0 {
 		if c.exclude, err = dockerignore.New(step.Exclude...); err != nil {
-			return layers.Tree{}, fmt.Errorf("--exclude: %w", err)
+			return nil, fmt.Errorf("--exclude: %w", err)
 		}
 	}
-	return c.tree(s.view)
+	return c, nil
 }
 
-// from returns the files that a COPY copies from, and whether they are the build
-// context's.
-func (p *platformBuild) from(ctx context.Context, step dockerfile.Copy) (layers.Tree, bool, error) {
+// from returns the files that a COPY copies from, and whether they are the
+// build's own: of a folder, or none.
+func (p *platformBuild) from(ctx context.Context, step dockerfile.Copy) (*view, bool, error) {
 	switch ref := step.From; {
 	case ref.IsStage:
 		st := p.done[ref.Stage]
 		if st == nil {
-			return layers.Tree{}, false, fmt.Errorf("stage %s is not built", ref.Name)
+			return nil, false, fmt.Errorf("stage %s is not built", ref.Name)
 		}
 		return st.view, false, nil
 	case ref.Name == "":
-		return p.files.tree, true, nil
+		return &view{known: p.files.tree}, true, nil
 	case ref.Scratch():
-		return layers.Tree{}, false, nil
+		return &view{}, true, nil
 	default:
-		t, err := p.other(ctx, ref.Name)
+		v, own, err := p.other(ctx, ref.Name)
 		if err != nil {
-			return layers.Tree{}, false, baseFault(step.Origin, err)
+			return nil, false, baseFault(step.Origin, err)
 		}
-		return t, false, nil
+		return v, own, nil
 	}
 }
 
 // other returns the files of an image, or of a folder given as a build context.
-func (p *platformBuild) other(ctx context.Context, name string) (layers.Tree, error) {
+func (p *platformBuild) other(ctx context.Context, name string) (*view, bool, error) {
 	if dir := baseSource(p.plan.Options.Bases, name); isFolder(dir) {
 		files, err := openContext(ctx, dir, "")
 		if err != nil {
-			return layers.Tree{}, err
+			return nil, false, err
 		}
 		p.opened = append(p.opened, files)
-		return files.tree, nil
+		return &view{known: files.tree}, true, nil
 	}
 	b, err := p.resolve(ctx, name, p.platform.Platform)
 	if err != nil {
-		return layers.Tree{}, err
+		return nil, false, err
 	}
-	return b.Tree()
+	v, err := p.baseView(ctx, b)
+	return v, false, err
 }
 
 // isFolder says whether the source of a build context is a folder of files, and
@@ -379,12 +505,12 @@ func isFolder(source string) bool {
 
 // makeWorkdir makes the working directory where it is missing; it belongs to
 // the user that the steps so far have set, as with BuildKit.
-func (s *stage) makeWorkdir(dir string) (layers.Tree, error) {
-	at, err := s.view.Resolve(dir)
+func (s *stage) makeWorkdir(lower layers.Tree, dir string) (layers.Tree, error) {
+	at, err := lower.Resolve(dir)
 	if err != nil || at == "" {
 		return layers.Tree{}, err
 	}
-	if e, ok := s.view.Lookup(at); ok {
+	if e, ok := lower.Lookup(at); ok {
 		if e.Kind != layers.Dir {
 			return layers.Tree{}, fmt.Errorf("%s is a %s in the image", dir, e.Kind)
 		}
@@ -392,7 +518,7 @@ func (s *stage) makeWorkdir(dir string) (layers.Tree, error) {
 	}
 	var o owner
 	if user := s.scope.Config.User; user != "" {
-		if o, err = parseOwner(s.view, user); err != nil {
+		if o, err = parseOwner(lower, user); err != nil {
 			return layers.Tree{}, err
 		}
 	}
@@ -400,7 +526,7 @@ func (s *stage) makeWorkdir(dir string) (layers.Tree, error) {
 	if err != nil {
 		return layers.Tree{}, err
 	}
-	return t.Settle(s.view)
+	return t.Settle(lower)
 }
 
 // image makes the stage's image.
@@ -426,7 +552,11 @@ func (s *stage) image(o Options) (v1.Image, error) {
 		annotations[annotationBaseDigest] = s.base.Digest.String()
 	}
 	maps.Copy(annotations, o.Annotations)
-	img := &image{config: config, layers: s.layers, annotations: annotations}
+	told, err := s.run.carry()
+	if err != nil {
+		return nil, err
+	}
+	img := &image{config: config, layers: s.layers, annotations: annotations, carried: told}
 	return img.assemble()
 }
 

@@ -34,39 +34,37 @@ type lockedInstall struct {
 
 // sync does one of them. The environment that it installs to is made where it
 // is missing.
-func (s *stage) sync(ctx context.Context, c *pip.Step, view layers.Tree, work string) (layers.Tree, *installation, error) {
+func (t *installStep) sync(ctx context.Context, c *pip.Step, lower layers.Tree) error {
 	in := c.Sync
 	if err := refuseSync(in); err != nil {
-		return layers.Tree{}, nil, err
+		return err
 	}
-	made := layers.Tree{}
 	interpreter := in.Interpreter
 	if in.Environment != "" {
 		interpreter = path.Join(in.Environment, "bin/python3")
-		if _, err := view.Stat(interpreter); err != nil && !in.System && in.Venv != nil {
-			var err error
-			if made, err = s.venv(ctx, in.Venv, view); err != nil {
-				return layers.Tree{}, nil, err
+		if _, err := lower.Stat(interpreter); err != nil && !in.System && in.Venv != nil {
+			made, err := t.venv(ctx, in.Venv, lower)
+			if err != nil {
+				return err
 			}
-			view = layers.Overlay(view, made)
+			if err := t.tree(ctx, made); err != nil {
+				return err
+			}
+			lower = layers.Overlay(lower, made)
 		} else if err != nil && in.System {
 			interpreter = "" // a prefix beside the Python that PATH leads to, such as Debian's /usr/local
 		}
 	}
-	py, err := s.pythonAt(view, interpreter)
+	py, err := t.pythonAt(lower, c.Env["PATH"], interpreter)
 	if err != nil {
-		return layers.Tree{}, nil, err
+		return err
 	}
 	p := &installation{
-		stage: s, python: py, view: view, work: work, env: c.Env, dir: c.Dir, installer: installerName(in.Tool),
+		stage: t.stage, step: t, at: t.at, python: py, view: lower, work: t.work, env: c.Env, dir: c.Dir, installer: installerName(in.Tool),
 		in: &pip.Install{Tool: in.Tool, Line: in.Line, Compile: in.Compile, Config: in.Config, ConfigSettings: in.ConfigSettings, NoBuildIsolation: in.NoBuildIsolation},
 	}
 	y := &lockedInstall{installation: p, in: in}
-	upper, err := y.tree(ctx)
-	if err != nil {
-		return layers.Tree{}, nil, err
-	}
-	return layers.Compose(made, upper), p, nil
+	return y.run1(ctx)
 }
 
 // refuseSync returns an error for what is understood and cannot be done.
@@ -85,23 +83,23 @@ func refuseSync(in *pip.Sync) error {
 	return nil
 }
 
-func (y *lockedInstall) tree(ctx context.Context) (layers.Tree, error) {
+func (y *lockedInstall) run1(ctx context.Context) error {
 	scheme, err := wheel.SchemeFor(y.python.installation, wheel.Place{})
 	if err != nil {
-		return layers.Tree{}, &refusedError{what: err.Error()}
+		return &refusedError{what: err.Error()}
 	}
-	there, err := y.installed(scheme)
+	at, err := y.place(ctx, scheme)
 	if err != nil {
-		return layers.Tree{}, err
+		return err
 	}
 	locker, err := y.locker(y.in.LockFile)
 	if err != nil {
-		return layers.Tree{}, err
+		return err
 	}
 	if !y.in.Frozen || y.in.Locked {
 		var outdated *lockfile.OutdatedError
 		if err := locker.Outdated(); errors.As(err, &outdated) {
-			return layers.Tree{}, err
+			return err
 		}
 	}
 	sel := lockfile.Selection{
@@ -114,10 +112,10 @@ func (y *lockedInstall) tree(ctx context.Context) (layers.Tree, error) {
 	}
 	selected, err := locker.Select(y.python.target, sel)
 	if err != nil {
-		return layers.Tree{}, err
+		return err
 	}
 	y.leaveOut(&selected)
-	return y.installSelected(ctx, selected, scheme, there, path.Dir(y.in.LockFile), y.in.NoEditable)
+	return y.installSelected(ctx, selected, scheme, at, path.Dir(y.in.LockFile), y.in.NoEditable)
 }
 
 // groups are the names as lock files have them: Pipenv calls the project's own
@@ -150,6 +148,9 @@ func (y *lockedInstall) leaveOut(s *lockfile.Selected) {
 	})
 }
 
+// besideLocks are files that are read with a lock that lies beside them.
+var besideLocks = []string{"pyproject.toml", "Pipfile"}
+
 // locker reads a lock file of the image, with the project's own file, which
 // some need.
 func (p *installation) locker(name string) (lockfile.Locker, error) {
@@ -161,7 +162,7 @@ func (p *installation) locker(name string) (lockfile.Locker, error) {
 		return nil, err
 	}
 	beside := map[string][]byte{}
-	for _, other := range []string{"pyproject.toml", "Pipfile"} {
+	for _, other := range besideLocks {
 		if text, err := p.view.ReadFile(p.absolute(path.Join(path.Dir(name), other)), maxImageFile); err == nil {
 			beside[other] = text
 		}
@@ -171,14 +172,14 @@ func (p *installation) locker(name string) (lockfile.Locker, error) {
 
 // installSelected installs what a lock file names for the target. project is
 // the folder that local paths are relative to.
-func (p *installation) installSelected(ctx context.Context, sel lockfile.Selected, scheme wheel.Scheme, there []wheel.Distribution, project string, noEditable bool) (layers.Tree, error) {
+func (p *installation) installSelected(ctx context.Context, sel lockfile.Selected, scheme wheel.Scheme, at *place, project string, noEditable bool) error {
 	w := &wanted{direct: map[string]*wheel.DirectURL{}, config: pip.Merge(p.run.Index.Flags, p.in.Config, p.run.Index.Host)}
 	for _, text := range sel.Warnings {
 		p.run.log().Warn(text)
 	}
 	client, err := p.lockClient(ctx, w.config, sel)
 	if err != nil {
-		return layers.Tree{}, err
+		return err
 	}
 	lock := sel.Lock
 	lock.Target = p.python.target
@@ -188,7 +189,7 @@ func (p *installation) installSelected(ctx context.Context, sel lockfile.Selecte
 			Pre: resolve.PreAllow, Log: p.run.log(),
 		})
 		if err != nil {
-			return layers.Tree{}, err
+			return err
 		}
 		lock.Packages = append(lock.Packages, r.Lock.Packages...)
 	}
@@ -196,7 +197,7 @@ func (p *installation) installSelected(ctx context.Context, sel lockfile.Selecte
 	for _, local := range sel.Local {
 		pkg, direct, err := p.localPackage(ctx, b, local, project, noEditable)
 		if err != nil {
-			return layers.Tree{}, err
+			return err
 		}
 		w.direct[pkg.Name] = direct
 		lock.Packages = append(lock.Packages, pkg)
@@ -204,14 +205,12 @@ func (p *installation) installSelected(ctx context.Context, sel lockfile.Selecte
 	lock.Sort()
 	// What is there in the same version stays.
 	lock.Packages = slices.DeleteFunc(lock.Packages, func(l python.Locked) bool {
-		return w.direct[l.Name] == nil && slices.ContainsFunc(there, func(d wheel.Distribution) bool { return d.Key() == l.Name && d.Version.Equal(l.Version) })
+		return w.direct[l.Name] == nil && slices.ContainsFunc(at.there, func(d wheel.Distribution) bool { return d.Key() == l.Name && d.Version.Equal(l.Version) })
 	})
 	if len(lock.Packages) == 0 {
-		return layers.Tree{}, nil
+		return nil
 	}
-	upper, key, err := p.layOut(ctx, client, lock, w, scheme, there)
-	p.key = key
-	return upper, err
+	return p.layOut(ctx, client, lock, w, scheme, at)
 }
 
 // lockClient is the client that fetches what a lock names. Where pins need an

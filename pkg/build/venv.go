@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/boyabuild/boyabuild/pkg/base"
@@ -14,23 +15,19 @@ import (
 )
 
 // pythonAt is the Python that a path in the image leads to, or, with "", the
-// one that a shell finds.
-func (s *stage) pythonAt(view layers.Tree, interpreter string) (*pythonInImage, error) {
-	if interpreter == "" {
-		if view.Len() == s.view.Len() {
-			return s.python()
-		}
-		f, err := base.ReadFacts(view, s.scope.Config)
-		if err != nil {
-			return nil, err
-		}
-		return pythonOf(f, s.scope.Stage.Platform)
-	}
+// one that a shell with that PATH finds.
+func (s *stage) pythonAt(view layers.Tree, search, interpreter string) (*pythonInImage, error) {
 	config := s.scope.Config
-	config.Env = []string{"PATH=" + path.Dir(interpreter)}
+	config.Env = append(slices.Clone(config.Env), "PATH="+search)
+	if interpreter != "" {
+		config.Env = []string{"PATH=" + path.Dir(interpreter)}
+	}
 	f, err := base.ReadFacts(view, config)
 	if err != nil {
 		return nil, err
+	}
+	if f.Python == nil && interpreter == "" {
+		return nil, errNoPython
 	}
 	if f.Python == nil {
 		return nil, &refusedError{what: fmt.Sprintf("%s is not a Python of the image", interpreter), advice: "make the virtual environment in an earlier line: python3 -m venv " + path.Dir(path.Dir(interpreter))}
@@ -41,7 +38,7 @@ func (s *stage) pythonAt(view layers.Tree, interpreter string) (*pythonInImage, 
 // venv makes a virtual environment: links to the Python, pyvenv.cfg, the
 // scripts that activate it, and pip where the tool puts it in.
 func (s *stage) venv(ctx context.Context, v *pip.Venv, view layers.Tree) (layers.Tree, error) {
-	py, err := s.pythonAt(view, v.Interpreter)
+	py, err := s.pythonAt(view, environ(s.scope.Config.Env)["PATH"], v.Interpreter)
 	if err != nil {
 		return layers.Tree{}, err
 	}
@@ -178,7 +175,7 @@ func (s *stage) bundledPip(_ context.Context, e *environment, view layers.Tree) 
 	if err := work.copyOut(found, at); err != nil {
 		return layers.Tree{}, err
 	}
-	own, err := s.pythonAt(view, "/"+path.Join(e.dir, "bin/python3"))
+	own, err := s.pythonAt(view, "", "/"+path.Join(e.dir, "bin/python3"))
 	if err != nil {
 		return layers.Tree{}, err
 	}

@@ -112,6 +112,10 @@ type Entry struct {
 	// Implied marks a Dir that is here only because something lies in it; a
 	// directory of the layers below keeps its own mode and owner.
 	Implied bool
+	// Closed marks a Dir of which not all that lies in it is listed (see
+	// [Outline]). A layer's bytes have no such mark: a tree with one is not
+	// [Tree.Complete], and no layer can be made of it.
+	Closed bool
 	// Origin says where the entry comes from, for messages: a wheel's file
 	// name, "Dockerfile:4".
 	Origin string

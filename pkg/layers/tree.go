@@ -24,8 +24,13 @@ const maxLinks = 40
 // Tree is a sorted, checked list of entries: what one layer holds, or what is
 // seen when several layers lie on one another. Every entry's parent directories
 // are in it. The zero value is the empty tree. A Tree is never changed.
+//
+// A tree may know less than there is: where a directory is Closed, what is not
+// listed in it may exist all the same. An answer that depends on that is an
+// [*UnlistedError].
 type Tree struct {
 	entries []Entry
+	closed  bool // one of the directories is Closed
 }
 
 // NewTree checks and sorts entries and adds the directories that they lie in
@@ -74,6 +79,8 @@ func check(e *Entry) error {
 		return bad("is a symbolic link without a usable target")
 	case e.Kind == Hardlink && e.Link == "":
 		return bad("is a hard link without a target")
+	case e.Closed && e.Kind != Dir:
+		return bad("is closed, which only a directory can be")
 	case e.Kind < File || e.Kind > Whiteout:
 		return bad("has no kind")
 	}
@@ -85,8 +92,10 @@ func check(e *Entry) error {
 // its children out of.
 func withParents(entries []Entry) (Tree, error) {
 	out := make([]Entry, 0, len(entries)+len(entries)/4)
+	closed := false
 	var stack []string // the directories that the last entry lies in
 	for _, e := range entries {
+		closed = closed || e.Closed
 		dir := parent(e.Path)
 		for len(stack) > 0 && !within(dir, stack[len(stack)-1]) {
 			stack = stack[:len(stack)-1]
@@ -110,7 +119,7 @@ func withParents(entries []Entry) (Tree, error) {
 			stack = append(stack, e.Path)
 		}
 	}
-	return Tree{entries: out}, nil
+	return Tree{entries: out, closed: closed}, nil
 }
 
 // parent returns the directory that p lies in, "" for the root.
@@ -180,7 +189,8 @@ func (t Tree) Lookup(p string) (Entry, bool) {
 	return t.entries[i], true
 }
 
-// Children returns the entries directly in dir; "" is the root.
+// Children returns the entries directly in dir; "" is the root. Of a Closed
+// directory these are the listed ones only.
 func (t Tree) Children(dir string) []Entry {
 	var out []Entry
 	for i := t.firstIn(dir); i < len(t.entries) && within(t.entries[i].Path, dir); {
@@ -191,7 +201,8 @@ func (t Tree) Children(dir string) []Entry {
 }
 
 // Under returns the entries that lie in dir at any depth, in order, without
-// dir itself; "" is the root. They must not be changed.
+// dir itself; "" is the root. They must not be changed. Of Closed directories
+// these are the listed ones only.
 func (t Tree) Under(dir string) []Entry {
 	first := t.firstIn(dir)
 	end := first + sort.Search(len(t.entries)-first, func(i int) bool { return !within(t.entries[first+i].Path, dir) })
@@ -219,11 +230,14 @@ func (t Tree) after(i int) int {
 // Resolve returns the path that p leads to when the symbolic links in the tree
 // are followed, the last element's too. An absolute target starts at the root,
 // and ".." at the root stays there, as for a process in the image. What does
-// not exist is kept as it is. p may begin with "/".
+// not exist is kept as it is. p may begin with "/". Where it leads through, or
+// to, a place that is not listed the error is an [*UnlistedError].
 func (t Tree) Resolve(p string) (string, error) {
 	return t.resolve(p, true)
 }
 
+// resolve follows the links of p's elements, of the last one too if last says
+// so; else the last one need not be listed either.
 func (t Tree) resolve(p string, last bool) (string, error) {
 	links := 0
 	done := ""
@@ -240,7 +254,11 @@ func (t Tree) resolve(p string, last bool) (string, error) {
 		}
 		next := join(done, part)
 		e, ok := t.Lookup(next)
-		if !ok || e.Kind != Symlink || (!last && strings.Trim(rest, "/") == "") {
+		asIs := !last && strings.Trim(rest, "/") == ""
+		if !ok && !asIs && !t.Listed(next) {
+			return "", &UnlistedError{Path: next}
+		}
+		if !ok || asIs || e.Kind != Symlink {
 			done = next
 			continue
 		}
@@ -263,7 +281,8 @@ func join(dir, name string) string {
 }
 
 // Stat returns the entry that p leads to, with symbolic links followed; the
-// error is [fs.ErrNotExist] where there is none.
+// error is [fs.ErrNotExist] where there is none, and an [*UnlistedError] where
+// that is not known.
 func (t Tree) Stat(p string) (Entry, error) {
 	r, err := t.Resolve(p)
 	if err != nil {
@@ -280,7 +299,8 @@ func (t Tree) Stat(p string) (Entry, error) {
 }
 
 // ReadFile returns the content of the file that p leads to. More than limit
-// bytes are an error, and [fs.ErrNotExist] says that there is no such file.
+// bytes are an error, [fs.ErrNotExist] says that there is no such file, and an
+// [*UnlistedError] that the tree does not know.
 func (t Tree) ReadFile(p string, limit int64) ([]byte, error) {
 	e, err := t.Stat(p)
 	if err != nil {
@@ -309,10 +329,14 @@ func (t Tree) ReadFile(p string, limit int64) ([]byte, error) {
 
 // Merge makes one tree of several that are to lie in one layer. A path may come
 // from more than one of them where the entries are alike to the byte; anything
-// else is a [*ConflictError] that names both origins.
+// else is a [*ConflictError] that names both origins. What lies in one layer has
+// to be known: a Closed directory is an [*UnlistedError].
 func Merge(trees ...Tree) (Tree, error) {
 	n := 0
 	for _, t := range trees {
+		if err := t.complete(); err != nil {
+			return Tree{}, err
+		}
 		n += len(t.entries)
 	}
 	all := make([]Entry, 0, n)
@@ -415,6 +439,12 @@ func ended(err error) bool {
 // Overlay returns what is seen when upper is laid over lower: upper's entries,
 // and those of lower that upper neither replaces, whites out nor hides in an
 // opaque directory. There are no whiteouts in the result.
+//
+// Of what is not listed in the one or the other the result claims nothing: where
+// upper has a Closed directory, entries of lower that upper may hide are left
+// out; a directory is Closed if it is so in upper, or in lower and not opaque in
+// upper; and a directory that upper only implies, where lower may have it, is
+// left out with all that lies in it, for its mode and owner are lower's.
 func Overlay(lower, upper Tree) Tree {
 	if len(lower.entries) == 0 && !upper.hasMarks() {
 		return upper
@@ -435,13 +465,19 @@ func Compose(first, second Tree) Tree {
 func stack(lower, upper Tree, marks bool) Tree {
 	out := make([]Entry, 0, len(lower.entries)+len(upper.entries))
 	l, u := lower.entries, upper.entries
+	var known *knowledge
+	if lower.closed || upper.closed {
+		known = &knowledge{marks: marks}
+	}
 	for len(l) > 0 || len(u) > 0 {
 		if len(u) == 0 || (len(l) > 0 && comparePaths(l[0].Path, u[0].Path) < 0) {
-			out = append(out, l[0])
+			if known == nil || known.seen(&l[0]) {
+				out = append(out, l[0])
+			}
 			l = l[1:]
 			continue
 		}
-		e := u[0]
+		e := &u[0]
 		u = u[1:]
 		var below *Entry
 		if len(l) > 0 && l[0].Path == e.Path {
@@ -451,21 +487,37 @@ func stack(lower, upper Tree, marks bool) Tree {
 			hidden := Tree{entries: l}
 			l = l[len(hidden.Under(e.Path)):]
 		}
-		switch {
-		case e.Kind == Whiteout && !marks:
-			continue
-		case e.Kind != Dir || e.Opaque || below == nil:
-		case below.Kind == Whiteout:
-			e.Opaque, e.Implied = true, false // what lay below it stays away
-		case below.Kind == Dir && e.Implied:
-			e = *below
-		case below.Kind == Dir:
-			e.Opaque = below.Opaque
+		closed := false
+		if known != nil {
+			var ok bool
+			if closed, ok = known.laid(e, below); !ok {
+				rest := Tree{entries: u}
+				u = u[len(rest.Under(e.Path)):]
+				continue
+			}
 		}
-		e.Opaque = e.Opaque && marks
-		out = append(out, e)
+		if e.Kind != Whiteout || marks {
+			out = append(out, cover(*e, below, marks))
+			out[len(out)-1].Closed = closed
+		}
 	}
-	return Tree{entries: out}
+	closed := known != nil && slices.ContainsFunc(out, func(e Entry) bool { return e.Closed })
+	return Tree{entries: out, closed: closed}
+}
+
+// cover is what comes of an entry that is laid over below, which may be nil.
+func cover(e Entry, below *Entry, marks bool) Entry {
+	switch {
+	case e.Kind != Dir || e.Opaque || below == nil:
+	case below.Kind == Whiteout:
+		e.Opaque, e.Implied = true, false // what lay below it stays away
+	case below.Kind == Dir && e.Implied:
+		e = *below
+	case below.Kind == Dir:
+		e.Opaque = below.Opaque
+	}
+	e.Opaque = e.Opaque && marks
+	return e
 }
 
 // hasMarks says whether there are entries that mean something only above
@@ -477,8 +529,12 @@ func (t Tree) hasMarks() bool {
 // Settle fits a tree that is to become a layer to the image that it will lie
 // on: entries whose directory is reached there through a symbolic link move to
 // where it leads ("lib/x" on a merged /usr becomes "usr/lib/x"), and implied
-// directories take mode and owner of the ones that are there.
+// directories take mode and owner of the ones that are there. Where that depends
+// on what is not listed in lower, or in t, the error is an [*UnlistedError].
 func (t Tree) Settle(lower Tree) (Tree, error) {
+	if err := t.complete(); err != nil {
+		return Tree{}, err
+	}
 	out := make([]Entry, 0, len(t.entries))
 	dir, real := "", "" // the last directory that was resolved
 	for _, e := range t.entries {
@@ -491,7 +547,11 @@ func (t Tree) Settle(lower Tree) (Tree, error) {
 		}
 		e.Path = join(real, path.Base(e.Path))
 		if e.Kind == Dir && !e.Opaque {
-			if at, err := lower.Stat(e.Path); err == nil && at.Kind == Dir && at.Path != e.Path {
+			at, err := lower.Stat(e.Path)
+			if unlisted := (*UnlistedError)(nil); errors.As(err, &unlisted) {
+				return Tree{}, err
+			}
+			if err == nil && at.Kind == Dir && at.Path != e.Path {
 				continue // the link stays; what lies in the directory moves to its target
 			}
 		}
@@ -508,19 +568,23 @@ func (t Tree) Settle(lower Tree) (Tree, error) {
 	if err != nil {
 		return Tree{}, err
 	}
-	return settled.settleImplied(lower), nil
+	return settled.settleImplied(lower)
 }
 
 // settleImplied gives implied directories mode and owner of lower's.
-func (t Tree) settleImplied(lower Tree) Tree {
+func (t Tree) settleImplied(lower Tree) (Tree, error) {
 	for i := range t.entries {
 		e := &t.entries[i]
 		if !e.Implied {
 			continue
 		}
-		if at, ok := lower.Lookup(e.Path); ok && at.Kind == Dir {
+		at, ok := lower.Lookup(e.Path)
+		switch {
+		case ok && at.Kind == Dir:
 			e.Mode, e.UID, e.GID, e.Xattrs = at.Mode, at.UID, at.GID, at.Xattrs
+		case !ok && !lower.Listed(e.Path):
+			return Tree{}, &UnlistedError{Path: e.Path}
 		}
 	}
-	return t
+	return t, nil
 }

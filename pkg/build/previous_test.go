@@ -1,0 +1,155 @@
+package build_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/boyabuild/boyabuild/pkg/build"
+)
+
+// remoteImage is an image elsewhere: its layers are counted when they are read.
+type remoteImage struct {
+	v1.Image
+	t      *testing.T
+	opened map[v1.Hash]int
+}
+
+func (r *remoteImage) Layers() ([]v1.Layer, error) {
+	list, err := r.Image.Layers()
+	for i, l := range list {
+		list[i] = &remoteLayer{l, r}
+	}
+	return list, err
+}
+
+type remoteLayer struct {
+	v1.Layer
+	of *remoteImage
+}
+
+func (l *remoteLayer) Compressed() (io.ReadCloser, error) {
+	l.of.opened[digestOf(l.of.t, l)]++
+	return l.Layer.Compressed()
+}
+
+// elsewhere moves to a machine with an empty store, which can see the image r.
+func (w *world) elsewhere(t *testing.T, r *build.Result) *remoteImage {
+	img := &remoteImage{r.Images[0], t, map[v1.Hash]int{}}
+	w.store = newStore(t)
+	w.builder.Store = w.store
+	w.builder.Deferred = true
+	w.builder.Previous = func(context.Context, v1.Platform) ([]v1.Image, error) { return []v1.Image{img}, nil }
+	w.asked()
+	return img
+}
+
+// hideBase takes the base's layers away.
+func (w *world) hideBase(r *build.Result) {
+	w.Helper()
+	for _, d := range w.manifest(r).Layers[:2] {
+		if err := os.Remove(filepath.Join(w.layout, "blobs", "sha256", d.Digest.Hex)); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+func TestColdMachineWithAnEarlierImage(t *testing.T) {
+	for _, tt := range []struct{ name, text string }{
+		{"requirements first", "FROM python:3.13\nWORKDIR /app\nCOPY r.txt .\nRUN pip install -r r.txt\nCOPY --chown=app . .\nCMD [\"python3\"]\n"},
+		{"app first", "FROM python:3.13\nWORKDIR /boyacky\nCOPY . /boyacky\nRUN pip install dep==1.0\nRUN pip install web\n"},
+		{"an upgrade", "FROM python:3.13\nRUN pip install -U six && pip install web\nCOPY . /app\n"},
+		{"stages", "FROM python:3.13 AS made\nCOPY r.txt /\nRUN pip install --target /opt/lib -r /r.txt\nFROM python:3.13\nCOPY --from=made /opt/lib /opt/lib\nCOPY . /app\n"},
+		{"a virtual environment", "FROM python:3.13 AS made\nRUN python3 -m venv --without-pip /opt/venv\nENV PATH=/opt/venv/bin:$PATH\nRUN pip install web\nFROM python:3.13\nCOPY --from=made /opt/venv /opt/venv\nENV PATH=/opt/venv/bin:$PATH\nCOPY . /app\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t).shop()
+			w.write(map[string]string{"r.txt": "web==1.0\n", "app.py": "print(1)\n"})
+			first := w.build(tt.text)
+			warm := *w
+			w.hideBase(first)
+			img := w.elsewhere(t, first)
+			same := w.build(tt.text)
+			if same.Descriptor.Digest != first.Descriptor.Digest {
+				t.Errorf("the same build has another digest on another machine")
+			}
+			w.write(map[string]string{"app.py": "print(2)\n"})
+			next := w.build(tt.text)
+			if len(img.opened) > 0 {
+				t.Errorf("layers of the earlier image were fetched: %v", img.opened)
+			}
+			if asked := w.asked(); len(asked) > 0 {
+				t.Errorf("the index was asked for %v", asked)
+			}
+			if next.Kept {
+				t.Error("an image without its layers is said to be in the store")
+			}
+			// Here, where everything is at hand, the same comes out.
+			warm.builder.Previous, warm.builder.Deferred = nil, false
+			warm.builder.Store = warm.store
+			if here := warm.build(tt.text); here.Descriptor.Digest != next.Descriptor.Digest {
+				t.Errorf("with everything at hand another digest comes out")
+			}
+		})
+	}
+}
+
+func TestBytesThatNobodyHasAreMadeAgain(t *testing.T) {
+	const text = "FROM python:3.13\nCOPY . /app\nRUN pip install -U six web\n"
+	w := newWorld(t).shop()
+	w.write(map[string]string{"app.py": "print(1)\n"})
+	first := w.build(text)
+	m := w.manifest(first)
+	first.Close()
+	for _, d := range m.Layers[2:] {
+		if err := os.Remove(w.store.File(d.Digest)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := w.build(text)
+	if again.Descriptor.Digest != first.Descriptor.Digest {
+		t.Error("another digest")
+	}
+	for _, d := range m.Layers {
+		if !w.store.Has(d.Digest) {
+			t.Errorf("layer %s is not in the store", d.Digest)
+		}
+	}
+}
+
+func TestRecordThatIsNotTrue(t *testing.T) {
+	const text = "FROM python:3.13\nRUN pip install web\n"
+	w := newWorld(t).shop()
+	first := w.build(text)
+	other := w.build("FROM python:3.13\nRUN pip install dep==1.0\n")
+	forged := &forgedImage{Image: first.Images[0], from: w.manifest(first).Layers[2].Digest.String(), to: w.manifest(other).Layers[2].Digest.String()}
+	w.elsewhere(t, first)
+	w.builder.Deferred = false
+	w.builder.Previous = func(context.Context, v1.Platform) ([]v1.Image, error) { return []v1.Image{forged}, nil }
+	_, err := w.try(text)
+	var record *build.RecordError
+	if !errors.As(err, &record) || !strings.Contains(record.Hint(), "--no-cache") {
+		t.Errorf("got %v, want an error that tells of the record", err)
+	}
+	w.options.NoCache = true
+	if r := w.build(text); r.Descriptor.Digest != first.Descriptor.Digest {
+		t.Error("--no-cache does not give the true image")
+	}
+}
+
+// forgedImage says of a layer that it is another.
+type forgedImage struct {
+	v1.Image
+	from, to string
+}
+
+func (f *forgedImage) RawConfigFile() ([]byte, error) {
+	raw, err := f.Image.RawConfigFile()
+	return []byte(strings.ReplaceAll(string(raw), f.from, f.to)), err
+}

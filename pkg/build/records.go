@@ -1,0 +1,257 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/boyabuild/boyabuild/pkg/base"
+	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/store"
+)
+
+// layerRecord is what is kept of a layer under the key of what it was made from:
+// enough to go on building without its bytes.
+type layerRecord struct {
+	Key string `json:"key"`
+	layers.Descriptor
+	// Outline is the layer's, marshalled; none for layers whose files are always
+	// at hand.
+	Outline []byte `json:"outline,omitempty"`
+	// Tops are the first names that a layer of wheels has below the places that
+	// wheels go to: two with none in common have no file in common.
+	Tops []string `json:"tops,omitempty"`
+}
+
+// stepRecord is what is kept of a step under the key of all that it depends on.
+type stepRecord struct {
+	Layers []layerRecord `json:"layers"`
+	// Packages are those that it installed: "flask 3.1.3".
+	Packages []string `json:"packages,omitempty"`
+	// Places are what its installs found where they installed to, by their keys.
+	Places map[string]placeRecord `json:"places,omitempty"`
+	// Facts are what was found out of the image that the step stands on.
+	Facts map[string]base.Facts `json:"facts,omitempty"`
+}
+
+// records are what earlier builds have left: on this machine, and in images
+// that carry the records of their own making.
+type records struct {
+	store *store.Store
+	// off makes everything anew: nothing is looked up.
+	off bool
+	// fresh does not believe what steps came to: dependencies are resolved again.
+	fresh bool
+	// load reads the images that may be looked at; it is called when something is
+	// not on record here, and once.
+	load   func(context.Context) []*carried
+	once   sync.Once
+	loaded []*carried
+}
+
+func (r *records) carried(ctx context.Context) []*carried {
+	r.once.Do(func() {
+		if r.load != nil {
+			r.loaded = r.load(ctx)
+		}
+	})
+	return r.loaded
+}
+
+// step finds what a step came to.
+func (r *records) step(ctx context.Context, key string) (stepRecord, bool, error) {
+	var rec stepRecord
+	if r.off || r.fresh {
+		return rec, false, nil
+	}
+	if ok, err := r.store.Record(stepKey(key), &rec); err != nil || ok {
+		return rec, ok, err
+	}
+	for _, c := range r.carried(ctx) {
+		if rec, ok := c.Steps[key]; ok {
+			return rec, true, nil
+		}
+	}
+	return stepRecord{}, false, nil
+}
+
+// layer finds the layer that was made of a key's inputs.
+func (r *records) layer(ctx context.Context, key string) (layerRecord, bool, error) {
+	var rec layerRecord
+	if r.off {
+		return rec, false, nil
+	}
+	if ok, err := r.store.Record(key, &rec); err != nil || ok && rec.Key == key {
+		return rec, ok, err
+	}
+	for _, c := range r.carried(ctx) {
+		if rec, ok := c.byKey[key]; ok {
+			return rec, true, nil
+		}
+	}
+	return layerRecord{}, false, nil
+}
+
+// place finds what an install found where it installs to.
+func (r *records) place(ctx context.Context, key string) (placeRecord, bool, error) {
+	var rec placeRecord
+	if r.off {
+		return rec, false, nil
+	}
+	if ok, err := r.store.Record(key, &rec); err != nil || ok {
+		return rec, ok, err
+	}
+	for _, c := range r.carried(ctx) {
+		for _, s := range c.Steps {
+			if rec, ok := s.Places[key]; ok {
+				return rec, true, nil
+			}
+		}
+	}
+	return placeRecord{}, false, nil
+}
+
+// facts finds what was found out of an image.
+func (r *records) facts(ctx context.Context, key string) (base.Facts, bool, error) {
+	var rec base.Facts
+	if r.off {
+		return rec, false, nil
+	}
+	if ok, err := r.store.Record(key, &rec); err != nil || ok {
+		return rec, ok, err
+	}
+	for _, c := range r.carried(ctx) {
+		for _, s := range c.Steps {
+			if rec, ok := s.Facts[key]; ok {
+				return rec, true, nil
+			}
+		}
+	}
+	return base.Facts{}, false, nil
+}
+
+func stepKey(key string) string { return "step " + key }
+
+// keep puts a step on record, with its layers.
+func (r *records) keep(key string, rec stepRecord) error {
+	for _, l := range rec.Layers {
+		if err := r.store.SetRecord(l.Key, l); err != nil {
+			return err
+		}
+	}
+	for k, p := range rec.Places {
+		if err := r.store.SetRecord(k, p); err != nil {
+			return err
+		}
+	}
+	return r.store.SetRecord(stepKey(key), rec)
+}
+
+// source finds a layer's bytes in the images that may be looked at.
+func (r *records) source(ctx context.Context, digest v1.Hash) (v1.Layer, bool) {
+	for _, c := range r.carried(ctx) {
+		if l, ok := c.layers[digest]; ok {
+			return l, true
+		}
+	}
+	return nil, false
+}
+
+// baseRecords are records as pkg/base keeps them: the store's, and those that
+// images carry.
+type baseRecords struct {
+	*store.Store
+	r   *records
+	ctx context.Context
+}
+
+// base are the records as pkg/base is given them.
+func (r *records) base(ctx context.Context) baseRecords { return baseRecords{r.store, r, ctx} }
+
+// Record looks here and then in the images.
+func (b baseRecords) Record(key string, v any) (bool, error) {
+	ok, err := b.Store.Record(key, v)
+	if err != nil || ok {
+		return ok, err
+	}
+	for _, c := range b.r.carried(b.ctx) {
+		if raw, there := c.Base[key]; there && json.Unmarshal(raw, v) == nil {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// carried are the records that an image carries in its configuration.
+type carried struct {
+	Format int `json:"format"`
+	// Base are the records of the bases, by the keys that pkg/base gave them, and
+	// the outlines of their layers.
+	Base map[string]json.RawMessage `json:"base,omitempty"`
+	// Steps are the records of the steps that make layers of more than the
+	// build's own files.
+	Steps map[string]stepRecord `json:"steps,omitempty"`
+
+	byKey  map[string]layerRecord
+	layers map[v1.Hash]v1.Layer
+}
+
+const (
+	// carriedFormat numbers what carried means. Records of another are none.
+	carriedFormat = 1
+	// carriedField is where an image's configuration has them. Runtimes and
+	// registries leave alone what they do not know.
+	carriedField = "boyabuild"
+	// AnnotationKey is the annotation of a layer's descriptor that tells what the
+	// layer was made from: the key that it is on record by.
+	AnnotationKey = "io.github.boyabuild.layer.key"
+)
+
+// readCarried reads the records of an image. They say nothing but what the
+// image's own layers are made from; what does not fit is none.
+func readCarried(img v1.Image) (*carried, error) {
+	raw, err := img.RawConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	list, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	var config struct {
+		Carried *carried `json:"boyabuild"`
+	}
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("read the records of the image: %w", err)
+	}
+	c := config.Carried
+	if c == nil || c.Format != carriedFormat {
+		c = &carried{}
+	}
+	c.byKey, c.layers = map[string]layerRecord{}, map[v1.Hash]v1.Layer{}
+	for _, s := range c.Steps {
+		for _, l := range s.Layers {
+			c.byKey[l.Key] = l
+		}
+	}
+	for i, d := range m.Layers {
+		c.layers[d.Digest] = list[i]
+		key := d.Annotations[AnnotationKey]
+		if _, ok := c.byKey[key]; key == "" || ok {
+			continue
+		}
+		diffID, err := list[i].DiffID()
+		if err != nil {
+			return nil, err
+		}
+		c.byKey[key] = layerRecord{Key: key, Descriptor: layers.Descriptor{Digest: d.Digest, DiffID: diffID, Size: d.Size, MediaType: d.MediaType}}
+	}
+	return c, nil
+}
