@@ -166,6 +166,20 @@ func (w *world) write(files map[string]string) {
 	}
 }
 
+func (w *world) remove(name string) {
+	w.Helper()
+	if err := os.Remove(filepath.Join(w.context, filepath.FromSlash(name))); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) chmod(name string, mode os.FileMode) {
+	w.Helper()
+	if err := os.Chmod(filepath.Join(w.context, filepath.FromSlash(name)), mode); err != nil {
+		w.Fatal(err)
+	}
+}
+
 // try builds the Dockerfile with the options given.
 func (w *world) try(dockerfile string) (*build.Result, error) {
 	w.Helper()

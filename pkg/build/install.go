@@ -29,6 +29,8 @@ type installStep struct {
 	work   string // a folder for files taken out of the image
 	budget int    // how many layers it may come to
 
+	pins []python.FileRequirement // versions that are to be taken
+
 	parts    []*part
 	recs     []layerRecord
 	packages []string
@@ -93,7 +95,7 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 			return s.recorded(ctx, a, key, rec, s.again(step.Origin, found))
 		}
 	}
-	t, err := s.installed(ctx, found)
+	t, err := s.installed(ctx, found, s.run.pinned[key])
 	if err != nil {
 		return stepFault(step.Origin, err)
 	}
@@ -200,7 +202,7 @@ func (s *stage) again(origin dockerfile.Origin, found []pip.Step) func(context.C
 	scope.Config = *s.scope.Config.DeepCopy()
 	then.scope = &scope
 	return func(ctx context.Context) ([]*part, error) {
-		t, err := then.installed(ctx, found)
+		t, err := then.installed(ctx, found, stepRecord{})
 		if err != nil {
 			return nil, stepFault(origin, err)
 		}
@@ -229,14 +231,19 @@ func (p *platformBuild) remake(ctx context.Context, rec layerRecord, again func(
 	return layers.Descriptor{}, &RecordError{Key: rec.Key, Recorded: rec.Digest}
 }
 
-// installed does the commands of a step.
-func (s *stage) installed(ctx context.Context, found []pip.Step) (*installStep, error) {
+// installed does the commands of a step; what is pinned comes out in those
+// versions.
+func (s *stage) installed(ctx context.Context, found []pip.Step, pinned stepRecord) (*installStep, error) {
+	pins, err := pinsOf(pinned)
+	if err != nil {
+		return nil, err
+	}
 	work, err := s.run.Store.TempDir("install-*")
 	if err != nil {
 		return nil, err
 	}
 	s.run.scratch = append(s.run.scratch, work) // what lies there is read when bytes are made
-	t := &installStep{stage: s, at: s.view, work: work, budget: s.run.layerBudget(s), places: map[string]placeRecord{}}
+	t := &installStep{stage: s, at: s.view, work: work, budget: s.run.layerBudget(s), pins: pins, places: map[string]placeRecord{}}
 	for i := range found {
 		if err := t.command(ctx, &found[i]); err != nil {
 			return nil, err

@@ -21,7 +21,7 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 		Target:          p.python.target,
 		Source:          client,
 		Requirements:    w.requirements,
-		Constraints:     w.constraints,
+		Constraints:     slices.Concat(w.constraints, p.step.pins),
 		Installed:       map[string]resolve.Installed{},
 		UpgradePackages: p.in.UpgradePackages,
 		Upgrade:         upgrade(p.in),

@@ -37,6 +37,7 @@ type platformBuild struct {
 	preview  *preview       // what would be done is noted, and not done
 	records  *records
 	remaking sync.Mutex
+	pinned   map[string]stepRecord // steps whose packages are to be the same again
 	// What the image tells of its own making.
 	steps    map[string]stepRecord
 	outlines map[string][]byte
