@@ -30,10 +30,15 @@ type buildFlags struct {
 	noCompile     bool
 	excludeNewer  string
 	compression   string
+	maxLayers     int
+	cacheFrom     []string
 	index         indexFlags
 	iidfile       string
 	metadataFile  string
 }
+
+// maxLayers is what overlay file systems take everywhere.
+const maxLayers = 127
 
 func (f *buildFlags) register(cmd *cobra.Command) {
 	s := cmd.Flags()
@@ -49,6 +54,8 @@ func (f *buildFlags) register(cmd *cobra.Command) {
 	s.BoolVar(&f.noCompile, "no-compile", false, "leave out bytecode: the image is smaller, and the app starts more slowly")
 	s.StringVar(&f.excludeNewer, "exclude-newer", "", "ignore package files uploaded after `TIME` (2024-05-01 or RFC 3339)")
 	s.StringVar(&f.compression, "compression", "gzip", "compression of layers: gzip or zstd")
+	s.IntVar(&f.maxLayers, "max-layers", 0, "make at most `N` layers (default 64): large wheels have layers of their own, small ones share some")
+	s.StringArrayVar(&f.cacheFrom, "cache-from", nil, "`IMAGE` whose layers are used again where this machine has no record of them: a reference, or :TAG or @DIGEST in the repository that is pushed to")
 	s.StringVar(&f.iidfile, "iidfile", "", "write the image's digest to `FILE`")
 	s.StringVar(&f.metadataFile, "metadata-file", "", "write what was built as JSON to `FILE`")
 	f.index.register(s)
@@ -81,10 +88,13 @@ store. Prints NAME@sha256:… on stdout.`,
 			if err != nil {
 				return err
 			}
-			r, err := s.build(cmd.Context(), &f)
+			r, err := s.build(cmd.Context(), &f, func(b *build.Builder) {
+				(&earlier{s: s, named: s.from(&f), keychain: b.Base.Keychain}).use(b)
+			})
 			if err != nil {
 				return err
 			}
+			defer r.Close()
 			for _, n := range names {
 				if err := s.store.SetName(n, r.Descriptor); err != nil {
 					return err
@@ -135,8 +145,9 @@ func (s *session) names(tags []string) ([]string, error) {
 	return out, nil
 }
 
-// build plans and builds.
-func (s *session) build(ctx context.Context, f *buildFlags) (*build.Result, error) {
+// build plans and builds; how adds to the builder what the command needs of it.
+// The result is to be closed.
+func (s *session) build(ctx context.Context, f *buildFlags, how func(*build.Builder)) (*build.Result, error) {
 	o, err := s.buildOptions(f)
 	if err != nil {
 		return nil, err
@@ -145,6 +156,7 @@ func (s *session) build(ctx context.Context, f *buildFlags) (*build.Result, erro
 	if err != nil {
 		return nil, err
 	}
+	how(b)
 	started := time.Now()
 	plan, err := b.Plan(ctx, *o)
 	if err != nil {
@@ -223,6 +235,12 @@ func (s *session) buildOptions(f *buildFlags) (*build.Options, error) {
 	}
 	if o.Compression, err = layers.ParseCompression(f.compression); err != nil || o.Compression == layers.None {
 		return nil, usagef("--compression is %q, none of gzip, zstd", f.compression)
+	}
+	if o.MaxLayers = f.maxLayers; o.MaxLayers == 0 {
+		o.MaxLayers = s.config.MaxLayers
+	}
+	if o.MaxLayers < 0 || o.MaxLayers > maxLayers {
+		return nil, usagef("--max-layers %d: is not between 1 and %d, which overlay file systems take", o.MaxLayers, maxLayers)
 	}
 	if o.ExcludeNewer, err = parseTime(f.excludeNewer); err != nil {
 		return nil, err

@@ -30,6 +30,8 @@ type config struct {
 	Dockerfile string            `yaml:"dockerfile" doc:"The Dockerfile, relative to the build context."`
 	Base       string            `yaml:"base" doc:"What a project without a Dockerfile is built on."`
 	Bases      map[string]string `yaml:"bases" doc:"Base names in the Dockerfile, and where to take them from instead: oci-layout://DIR, docker-archive://FILE, docker-image://REF, debian://SUITE?packages=a,b, or a directory with an OCI layout."`
+	MaxLayers  int               `yaml:"max_layers" doc:"How many layers an image has at most; 64 unless given."`
+	CacheFrom  stringList        `yaml:"cache_from" doc:"Images whose layers are used again where this machine has no record of them: full references, or :TAG or @DIGEST in the repository."`
 	Index      stringList        `yaml:"index" doc:"Package indexes in order: the first that knows a name wins."`
 	Debian     debianConfig      `yaml:"debian" doc:"Where Debian packages come from."`
 	Deploy     deployConfig      `yaml:"deploy" doc:"The ECS service."`
@@ -214,6 +216,10 @@ func checkNode(file string, n *yaml.Node, t reflect.Type, at string) error {
 	case t.Kind() == reflect.String:
 		if n.Kind != yaml.ScalarNode {
 			return wrong("a string")
+		}
+	case t.Kind() == reflect.Int:
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" {
+			return wrong("a whole number")
 		}
 	case t.Kind() == reflect.Slice:
 		if n.Kind != yaml.SequenceNode {

@@ -125,7 +125,7 @@ func TestParseConfigErrors(t *testing.T) {
 		{"deploy:\n  task-definition: a", `b.yaml:2: unknown key "deploy.task-definition"`, `did you mean "task_definition"?`},
 		{"debian:\n\n  qqqqqqqqqq: a", `b.yaml:3: unknown key "debian.qqqqqqqqqq"`, "known keys: mirror, security"},
 		{"bases: &a {web: b}\ndeploy: *a", `b.yaml:1: unknown key "deploy.web"`, "known keys: cluster, container, region, service, task_definition, vars"},
-		{"1: a", `b.yaml:1: unknown key "1"`, "known keys: base, bases, debian, deploy, dockerfile, index, local, platforms, repository"},
+		{"1: a", `b.yaml:1: unknown key "1"`, "known keys: base, bases, cache_from, debian, deploy, dockerfile, index, local, max_layers, platforms, repository"},
 		{"index: a\nindex: b", `b.yaml:2: key "index" comes twice`, ""},
 		{"bases:\n  web: a\n  web: b", `b.yaml:3: mapping key "web" already defined at line 2`, ""},
 		{"repository: [a]", "b.yaml:1: repository is not a string", ""},

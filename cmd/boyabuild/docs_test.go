@@ -67,6 +67,8 @@ func schemaOf(t *testing.T, typ reflect.Type) map[string]any {
 		return object{"oneOf": []object{{"type": "string"}, {"type": "array", "items": object{"type": "string"}}}}
 	case typ.Kind() == reflect.String:
 		return object{"type": "string"}
+	case typ.Kind() == reflect.Int:
+		return object{"type": "integer"}
 	case typ.Kind() == reflect.Slice:
 		return object{"type": "array", "items": schemaOf(t, typ.Elem())}
 	case typ.Kind() == reflect.Map:

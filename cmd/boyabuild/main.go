@@ -157,7 +157,7 @@ file is wrong, 3 deployed but not healthy or rolled back, 130 interrupted.`,
 	f.StringVar(&g.progress, "progress", "auto", "how to show progress: auto, tty, plain, json, none")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "show nothing but errors (--progress none)")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "show why each step ran or was re-used")
-	root.AddCommand(buildCommand(e, &g), pushCommand(e, &g), lockCommand(e, &g), planCommand(e, &g), deployCommand(e, &g), upCommand(e, &g), localCommand(e, &g), cacheCommand(e, &g))
+	root.AddCommand(buildCommand(e, &g), pushCommand(e, &g), lockCommand(e, &g), planCommand(e, &g), verifyCommand(e, &g), deployCommand(e, &g), upCommand(e, &g), localCommand(e, &g), cacheCommand(e, &g))
 	return root
 }
 

@@ -10,8 +10,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/spf13/cobra"
 
+	"github.com/boyabuild/boyabuild/pkg/build"
 	"github.com/boyabuild/boyabuild/pkg/ecr"
 	"github.com/boyabuild/boyabuild/pkg/push"
 )
@@ -86,29 +88,76 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 	if err != nil {
 		return name.Digest{}, err
 	}
-	var img push.Image
-	if image != "" {
-		img, err = s.stored(image)
-	} else {
-		r, buildErr := s.build(ctx, b)
-		if buildErr != nil {
-			return name.Digest{}, buildErr
-		}
-		err = s.store.SetName(tag.RepositoryStr()+":"+tag.TagStr(), r.Descriptor)
-		img = r.Manifest()
-	}
-	if err != nil {
-		return name.Digest{}, err
-	}
 	keychain, err := c.keychain(ctx)
 	if err != nil {
 		return name.Digest{}, err
 	}
-	r, err := push.Push(ctx, img, tag, push.Options{Keychain: keychain, Log: s.ui.log, Progress: s.ui.progress, UserAgent: "boyabuild/" + version()})
+	o := push.Options{Keychain: keychain, Log: s.ui.log, Progress: s.ui.progress, UserAgent: userAgent(), Vouched: s.vouched(tag.Context())}
+	if image != "" {
+		img, err := s.stored(image)
+		if err != nil {
+			return name.Digest{}, err
+		}
+		r, err := push.Push(ctx, img, tag, o)
+		if err != nil {
+			return name.Digest{}, err
+		}
+		return r.Digest, s.vouch(r.Digest)
+	}
+	sending, err := push.Begin(ctx, tag, o)
 	if err != nil {
 		return name.Digest{}, err
 	}
-	return r.Digest, nil
+	defer sending.Close()
+	r, err := s.build(ctx, b, func(builder *build.Builder) {
+		builder.Deferred, builder.Ready = true, sending.Send
+		(&earlier{s: s, named: s.from(b), options: c.nameOptions(), keychain: keychain, to: &tag, c: c}).use(builder)
+	})
+	if err != nil {
+		return name.Digest{}, err
+	}
+	defer r.Close()
+	if r.Kept {
+		if err := s.store.SetName(tag.RepositoryStr()+":"+tag.TagStr(), r.Descriptor); err != nil {
+			return name.Digest{}, err
+		}
+	}
+	sent, err := sending.Finish(ctx, r.Manifest())
+	if err != nil {
+		return name.Digest{}, err
+	}
+	return sent.Digest, s.vouch(sent.Digest)
+}
+
+// pushedKey is where it is on record what was pushed last to a repository.
+func pushedKey(r name.Repository) string { return "pushed/1 " + r.Name() }
+
+// vouched are the images that were pushed to a repository before from here: as
+// long as it has them, it has their layers.
+func (s *session) vouched(r name.Repository) []push.Image {
+	var digests []v1.Hash
+	if ok, err := s.store.Record(pushedKey(r), &digests); err != nil || !ok {
+		return nil
+	}
+	var out []push.Image
+	for _, d := range digests {
+		for _, kind := range []types.MediaType{types.OCIManifestSchema1, types.OCIImageIndex} {
+			if img, err := s.storedAt(v1.Descriptor{Digest: d, MediaType: kind}); err == nil {
+				out = append(out, img)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// vouch puts on record what was pushed.
+func (s *session) vouch(d name.Digest) error {
+	h, err := v1.NewHash(d.DigestStr())
+	if err != nil {
+		return err
+	}
+	return s.store.SetRecord(pushedKey(d.Context()), []v1.Hash{h})
 }
 
 // checkDestination finds out, before anything is started or built, whether the

@@ -121,9 +121,11 @@ func (v *view) identity(places []string) string {
 		}
 		p = strings.TrimPrefix(path.Clean("/"+p), "/")
 		roots = append(roots, p)
-		if real, err := v.known.Resolve(p); err == nil {
-			roots = append(roots, real)
+		real, err := v.known.Resolve(p)
+		if err != nil {
+			real = "" // it may be anywhere: every layer counts
 		}
+		roots = append(roots, real)
 	}
 	slices.Sort(roots)
 	roots = slices.Compact(roots)

@@ -751,3 +751,18 @@ func ExampleEvidence() {
 	// deploy boyacky-service in handon-cluster: the deployment of boyacky-taskdef:4 was rolled back, boyacky-taskdef:3 is serving: ECS deployment circuit breaker: tasks failed to start; container boyacky-container exited with status 1
 	// hint: the program ended: its log says why
 }
+
+func TestCurrent(t *testing.T) {
+	f, client := startECS(t)
+	in, _ := input(t, f, "a", taskFile, serviceFile)
+	if got, err := Current(t.Context(), client, in); err != nil || len(got) > 0 {
+		t.Fatalf("before the service is there: %v, %v", got, err)
+	}
+	if _, err := Run(t.Context(), client, in); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Current(t.Context(), client, in)
+	if err != nil || len(got) != 1 || got[0] != in.Image.String() {
+		t.Errorf("got %v, %v, want %s", got, err, in.Image)
+	}
+}

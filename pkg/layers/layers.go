@@ -113,8 +113,8 @@ type Entry struct {
 	// directory of the layers below keeps its own mode and owner.
 	Implied bool
 	// Closed marks a Dir of which not all that lies in it is listed (see
-	// [Outline]). A layer's bytes have no such mark: a tree with one is not
-	// [Tree.Complete], and no layer can be made of it.
+	// [Outline]): the tree is not [Tree.Complete]. It is knowledge about a
+	// layer, not part of one: the bytes have no such mark.
 	Closed bool
 	// Origin says where the entry comes from, for messages: a wheel's file
 	// name, "Dockerfile:4".

@@ -12,7 +12,7 @@ import (
 const (
 	minDepth   = 2    // "usr/bin" is always listed
 	maxDepth   = 6    // deeper nothing is decided by what is there
-	maxListed  = 1500 // entries: a few kilobytes, see docs/layering.md
+	maxListed  = 1500 // entries: some ten kilobytes
 	maxAccount = 16 << 10
 )
 

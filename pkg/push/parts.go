@@ -12,7 +12,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"golang.org/x/sync/errgroup"
 )
 
 // pusher is one push into one repository.
@@ -24,10 +23,12 @@ type pusher struct {
 	log      *slog.Logger
 	progress func(string, int64) io.WriteCloser
 	uploaded atomic.Int64
+	vouched  []Image
+	there    map[v1.Hash]bool // blobs that are not asked for
 }
 
 func newPusher(ctx context.Context, repo name.Repository, o Options) (*pusher, error) {
-	p := &pusher{repo: repo, jobs: o.Jobs, log: o.Log, progress: o.Progress}
+	p := &pusher{repo: repo, jobs: o.Jobs, log: o.Log, progress: o.Progress, vouched: o.Vouched, there: map[v1.Hash]bool{}}
 	if p.jobs <= 0 {
 		p.jobs = defaultJobs
 	}
@@ -57,39 +58,37 @@ func newPusher(ctx context.Context, repo name.Repository, o Options) (*pusher, e
 	return p, nil
 }
 
-// sendParts sends all that the manifest of img refers to: every blob first,
-// each once, several at a time, then the manifests of an index's children by
-// their digests, those of inner indexes after their own children.
-func (p *pusher) sendParts(ctx context.Context, img Image) error {
-	var parts parts
-	if _, err := p.collect(ctx, img, &parts); err != nil {
+// putChild writes the manifest of an index's child by its digest.
+func (p *pusher) putChild(ctx context.Context, child Image) error {
+	digest, err := child.Digest()
+	if err != nil {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.jobs)
-	for _, blob := range parts.blobs {
-		g.Go(func() error { return p.sendBlob(gctx, blob) })
+	if err := p.remote.Put(ctx, p.repo.Digest(digest.String()), child); err != nil {
+		return p.registryError("write manifest "+digest.String(), err)
 	}
-	if err := g.Wait(); err != nil {
-		// Report an interruption as such, whichever request it happened to hit.
-		if ctx.Err() != nil {
-			return p.registryError("send blobs", ctx.Err())
-		}
-		return err
-	}
-	for _, child := range parts.children {
-		digest, err := child.Digest()
+	size, err := child.Size()
+	p.uploaded.Add(size)
+	return err
+}
+
+// gather adds all blobs of an image or index.
+func gather(img Image, ps *parts) error {
+	switch img := img.(type) {
+	case v1.Image:
+		return collectImage(img, ps)
+	case v1.ImageIndex:
+		children, err := partial.Manifests(img)
 		if err != nil {
 			return err
 		}
-		if err := p.remote.Put(ctx, p.repo.Digest(digest.String()), child); err != nil {
-			return p.registryError("write manifest "+digest.String(), err)
+		for _, c := range children {
+			if child, ok := c.(Image); ok {
+				if err := gather(child, ps); err != nil {
+					return err
+				}
+			}
 		}
-		size, err := child.Size()
-		if err != nil {
-			return err
-		}
-		p.uploaded.Add(size)
 	}
 	return nil
 }

@@ -52,6 +52,9 @@ type Options struct {
 	// (429, 5xx, a broken connection) is tried again; the zero value is
 	// go-containerregistry's own: three times, one and three seconds apart.
 	Retry remote.Backoff
+	// Vouched are images that the repository was seen to have. While it still has
+	// one, it is not asked for that image's blobs. Their layers are not read.
+	Vouched []Image
 	// Jobs is how many blobs are under way at once; 0 is 4.
 	Jobs int
 	// UserAgent is put before go-containerregistry's own.
@@ -87,59 +90,34 @@ type Result struct {
 // or the way to it answers. All but the first wrap their cause, so an
 // interruption is found with errors.Is(err, context.Canceled).
 func Push(ctx context.Context, img Image, tag name.Tag, o Options) (Result, error) {
-	if tag.TagStr() == "latest" {
-		return Result{}, &LatestError{Tag: tag}
-	}
-	want, err := img.Digest()
-	if err != nil {
-		return Result{}, fmt.Errorf("push %s: digest of the image: %w", tag, err)
-	}
-	p, err := newPusher(ctx, tag.Context(), o)
+	s, err := Begin(ctx, tag, o)
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Digest: tag.Context().Digest(want.String())}
+	return s.Finish(ctx, img)
+}
 
-	same, err := p.tagNames(ctx, tag, want)
+// names returns what the tag names; the zero hash where it is free.
+func (p *pusher) names(ctx context.Context, tag name.Tag) (v1.Hash, error) {
+	desc, err := p.puller.Head(ctx, tag)
+	if isNotFound(err) {
+		return v1.Hash{}, nil
+	}
 	if err != nil {
-		return Result{}, err
+		return v1.Hash{}, p.registryError("look at tag "+tag.TagStr(), err)
 	}
-	if same {
-		p.log.Info(fmt.Sprintf("%s is already there with the same digest: nothing to upload", tag))
-		result.Already = true
-		return result, nil
-	}
-
-	if err := p.sendParts(ctx, img); err != nil {
-		return Result{}, err
-	}
-	// Another push may have taken the tag while the blobs were under way. A
-	// registry whose tags are mutable would let us overwrite it.
-	if same, err = p.tagNames(ctx, tag, want); err != nil {
-		return Result{}, err
-	}
-	if !same {
-		if err := p.putTag(ctx, tag, img, want); err != nil {
-			return Result{}, err
-		}
-	}
-	result.Uploaded = p.uploaded.Load()
-	p.log.Info(fmt.Sprintf("pushed %s as %s, %s uploaded", tag, want, bytesText(result.Uploaded)))
-	return result, nil
+	return desc.Digest, nil
 }
 
 // tagNames says whether the tag names the wanted digest. That it names another
 // one is a *TagExistsError.
 func (p *pusher) tagNames(ctx context.Context, tag name.Tag, want v1.Hash) (bool, error) {
-	desc, err := p.puller.Head(ctx, tag)
-	if isNotFound(err) {
-		return false, nil
+	have, err := p.names(ctx, tag)
+	if err != nil || have == (v1.Hash{}) {
+		return false, err
 	}
-	if err != nil {
-		return false, p.registryError("look at tag "+tag.TagStr(), err)
-	}
-	if desc.Digest != want {
-		return false, &TagExistsError{Tag: tag, Have: desc.Digest, Want: want}
+	if have != want {
+		return false, &TagExistsError{Tag: tag, Have: have, Want: want}
 	}
 	return true, nil
 }

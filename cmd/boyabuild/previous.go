@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/boyabuild/boyabuild/pkg/base"
+	"github.com/boyabuild/boyabuild/pkg/build"
+	"github.com/boyabuild/boyabuild/pkg/deploy"
+	"github.com/boyabuild/boyabuild/pkg/push"
+)
+
+// earlier finds the images whose layers a build may use again.
+type earlier struct {
+	s        *session
+	named    []string // --cache-from, or cache_from
+	options  []name.Option
+	keychain authn.Keychain
+
+	// Of a push, else nil: where it goes to, and the cloud.
+	to *name.Tag
+	c  *cloud
+}
+
+// from are the images named on the command line, or in the configuration.
+func (s *session) from(f *buildFlags) []string {
+	if len(f.cacheFrom) > 0 {
+		return f.cacheFrom
+	}
+	return s.config.CacheFrom
+}
+
+// references are those of the named images, or of the newest one in the
+// repository that is pushed to.
+func (e *earlier) references(ctx context.Context) ([]name.Reference, error) {
+	if len(e.named) == 0 {
+		if e.to == nil {
+			return nil, nil
+		}
+		return e.newest(ctx)
+	}
+	var out []name.Reference
+	for _, text := range e.named {
+		full := text
+		if strings.HasPrefix(text, ":") || strings.HasPrefix(text, "@") {
+			if e.to == nil {
+				return nil, usagef("--cache-from %s: names no repository, and nothing is pushed to one", text)
+			}
+			full = e.to.Context().Name() + text
+		}
+		ref, err := name.ParseReference(full, e.options...)
+		if err != nil {
+			return nil, usagef("--cache-from %s: is no image's name: REPOSITORY:TAG, REPOSITORY@sha256:…, :TAG or @sha256:…", text)
+		}
+		out = append(out, ref)
+	}
+	return out, nil
+}
+
+// newest is the image that the service runs, if it is of the repository, else
+// the one with the highest tag.
+func (e *earlier) newest(ctx context.Context) ([]name.Reference, error) {
+	if ref := e.running(ctx); ref != nil {
+		return []name.Reference{ref}, nil
+	}
+	tag, err := push.Newest(ctx, e.to.Context(), e.to.TagStr(), push.Options{Keychain: e.keychain, UserAgent: userAgent()})
+	if err != nil || tag == "" {
+		return nil, err
+	}
+	return []name.Reference{e.to.Context().Tag(tag)}, nil
+}
+
+// running is the image of the repository that the configured service runs; nil
+// if there is none, or if it cannot be asked for.
+func (e *earlier) running(ctx context.Context) name.Reference {
+	if d := e.s.config.Deploy; d.Service == "" || d.TaskDefinition == "" {
+		return nil
+	}
+	in, err := e.s.deployInput(e.c, &deployFlags{}, name.Digest{})
+	if err != nil {
+		return nil
+	}
+	cfg, err := e.c.aws(ctx)
+	if err != nil {
+		return nil
+	}
+	images, err := deploy.Current(ctx, ecs.NewFromConfig(cfg), in)
+	if err != nil {
+		e.s.ui.log.Debug(fmt.Sprintf("what the service runs is not known: %v", err))
+		return nil
+	}
+	for _, text := range images {
+		ref, err := name.ParseReference(text, e.options...)
+		if err == nil && ref.Context().Name() == e.to.Context().Name() {
+			return ref
+		}
+	}
+	return nil
+}
+
+// images reads the images for a platform. Those that are not there are told of.
+func (e *earlier) images(ctx context.Context, platform v1.Platform) ([]v1.Image, error) {
+	refs, err := e.references(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []v1.Image
+	for _, ref := range refs {
+		img, err := e.s.remoteImage(ctx, ref, platform, e.keychain)
+		if err != nil {
+			if len(e.named) > 0 {
+				e.s.ui.log.Warn(fmt.Sprintf("%s is not used again: %v", ref, err))
+			}
+			continue
+		}
+		e.s.ui.log.Info(fmt.Sprintf("going on from %s", ref))
+		out = append(out, img)
+	}
+	return out, nil
+}
+
+// remoteImage is an image of a registry. Its layers come into the store when they
+// are read.
+func (s *session) remoteImage(ctx context.Context, ref name.Reference, platform v1.Platform, keychain authn.Keychain) (v1.Image, error) {
+	o := base.Options{Store: s.store, Keychain: keychain, Pull: true, Progress: s.ui.progress}
+	if ref.Context().Scheme() == "http" {
+		o.NameOptions = []name.Option{name.Insecure}
+	}
+	b, err := base.Resolve(ctx, "docker-image://"+ref.Name(), platform, o)
+	if err != nil {
+		return nil, err
+	}
+	return b.Image, nil
+}
+
+func (e *earlier) use(b *build.Builder) {
+	if len(e.named) > 0 || e.to != nil {
+		b.Previous = e.images
+	}
+}
+
+func userAgent() string { return "boyabuild/" + version() }
