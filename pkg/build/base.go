@@ -19,6 +19,9 @@ func (s *stage) layBase(ctx context.Context, b *base.Base) error {
 	s.view, s.layers = v, nil
 	for _, p := range v.parts {
 		s.layers = append(s.layers, p.layer)
+		if digest, err := p.layer.Digest(); err == nil && s.run.preview == nil && s.run.Store.Has(digest) {
+			s.written(p.layer)
+		}
 	}
 	return nil
 }

@@ -19,12 +19,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 
 	"github.com/boyabuild/boyabuild/pkg/base"
+	"github.com/boyabuild/boyabuild/pkg/dockerfile"
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python/index"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
@@ -237,8 +239,18 @@ func (p *platformBuild) previous(ctx context.Context) []*carried {
 
 // stages builds all stages, and returns the last.
 func (p *platformBuild) stages(ctx context.Context) (*stage, error) {
+	stages := p.platform.resolved.Stages
+	p.final = map[int]bool{}
+	for i := len(stages) - 1; i >= 0; {
+		st := stages[i]
+		p.final[st.Index] = true
+		i = -1
+		if st.Base.IsStage {
+			i = slices.IndexFunc(stages, func(o dockerfile.ResolvedStage) bool { return o.Index == st.Base.Stage })
+		}
+	}
 	var last *stage
-	for _, st := range p.platform.resolved.Stages {
+	for _, st := range stages {
 		if st.Context != "" {
 			continue // a build context of that name takes its place
 		}

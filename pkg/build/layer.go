@@ -131,9 +131,10 @@ func (s *stage) lay(p *part) {
 	s.view = s.view.with(p)
 }
 
-// written is called with each layer whose bytes were made now.
-func (p *platformBuild) written(l v1.Layer) {
-	if p.Ready != nil {
-		p.Ready(l)
+// written is called with each layer whose bytes are at hand now. Those that the
+// image will have are handed on.
+func (s *stage) written(l v1.Layer) {
+	if s.final && s.run.Ready != nil {
+		s.run.Ready(l)
 	}
 }

@@ -36,6 +36,7 @@ type platformBuild struct {
 	scratch  []string       // folders to be removed in the end
 	preview  *preview       // what would be done is noted, and not done
 	records  *records
+	final    map[int]bool // the stages whose layers are the image's: the target, and those that it stands on
 	remaking sync.Mutex
 	pinned   map[string]stepRecord // steps whose packages are to be the same again
 	// What the image tells of its own making.
@@ -56,6 +57,7 @@ type stage struct {
 	history []v1.History
 	view    *view
 	facts   map[string]base.Facts // what was found out of the view, by what it depends on
+	final   bool                  // its layers are the image's
 }
 
 // stage builds one stage.
@@ -108,13 +110,13 @@ func (p *platformBuild) begin(ctx context.Context, st dockerfile.ResolvedStage) 
 			return nil, err
 		}
 		s := *below
-		s.scope = scope
+		s.scope, s.final = scope, p.final[st.Index]
 		s.facts = maps.Clone(below.facts)
 		s.layers = append([]v1.Layer(nil), below.layers...)
 		s.history = append([]v1.History(nil), below.history...)
 		return &s, nil
 	}
-	s := &stage{run: p, base: &base.Base{}, view: &view{}, facts: map[string]base.Facts{}, config: &v1.ConfigFile{OS: st.Platform.OS, Architecture: st.Platform.Architecture, Variant: st.Platform.Variant}}
+	s := &stage{run: p, base: &base.Base{}, view: &view{}, facts: map[string]base.Facts{}, final: p.final[st.Index], config: &v1.ConfigFile{OS: st.Platform.OS, Architecture: st.Platform.Architecture, Variant: st.Platform.Variant}}
 	if !st.Base.Scratch() {
 		if err := s.on(ctx, st); err != nil {
 			return nil, err
@@ -302,7 +304,7 @@ func (s *stage) content(ctx context.Context, key string, upper layers.Tree, own 
 		p.whole = func(context.Context) (layers.Tree, error) { return upper, nil }
 	}
 	if fresh {
-		s.run.written(p.layer)
+		s.written(p.layer)
 	}
 	return p, rec, fresh, nil
 }

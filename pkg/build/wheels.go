@@ -350,7 +350,7 @@ func (l *lockedWheels) makeAll(ctx context.Context, list []*wheelLayer) error {
 				return err
 			}
 			wl.made = true
-			l.run.written(&builtLayer{run: l.run, ctx: ctx, rec: wl.rec})
+			l.written(&builtLayer{run: l.run, ctx: ctx, rec: wl.rec})
 			return nil
 		})
 	}

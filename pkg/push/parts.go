@@ -24,11 +24,11 @@ type pusher struct {
 	progress func(string, int64) io.WriteCloser
 	uploaded atomic.Int64
 	vouched  []Image
-	there    map[v1.Hash]bool // blobs that are not asked for
+	there    atomic.Pointer[map[v1.Hash]bool] // blobs that are not asked for
 }
 
 func newPusher(ctx context.Context, repo name.Repository, o Options) (*pusher, error) {
-	p := &pusher{repo: repo, jobs: o.Jobs, log: o.Log, progress: o.Progress, vouched: o.Vouched, there: map[v1.Hash]bool{}}
+	p := &pusher{repo: repo, jobs: o.Jobs, log: o.Log, progress: o.Progress, vouched: o.Vouched}
 	if p.jobs <= 0 {
 		p.jobs = defaultJobs
 	}

@@ -25,6 +25,8 @@ type Session struct {
 	// look asks once what the tag names: while it names something, nothing is
 	// sent, for the push will either be refused or has nothing to send.
 	look func() (v1.Hash, error)
+	// believe finds out once what need not be asked for.
+	believe func()
 
 	mu    sync.Mutex
 	begun map[v1.Hash]*sending
@@ -49,6 +51,7 @@ func Begin(ctx context.Context, tag name.Tag, o Options) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{p: p, tag: tag, ctx: ctx, cancel: cancel, slots: make(chan struct{}, p.jobs), begun: map[v1.Hash]*sending{}}
+	s.believe = sync.OnceFunc(func() { p.believe(ctx) })
 	s.look = sync.OnceValues(func() (v1.Hash, error) { return p.names(ctx, tag) })
 	return s, nil
 }
@@ -70,6 +73,9 @@ func (s *Session) Send(l v1.Layer) {
 		if now, err := s.look(); err != nil || now != (v1.Hash{}) {
 			s.disclaim(digest)
 			return
+		}
+		if s.believe(); s.p.vouchedFor(l) {
+			return // its turn comes again if that turns out to be wrong
 		}
 		b.err = s.send(s.ctx, l)
 	})
@@ -155,7 +161,7 @@ func (s *Session) Finish(ctx context.Context, img Image) (Result, error) {
 }
 
 func (s *Session) finish(ctx context.Context, img Image, want v1.Hash) error {
-	s.p.believe(ctx)
+	s.believe()
 	err := s.parts(ctx, img, want)
 	if err == nil || !s.p.doubt(err) {
 		return err
@@ -222,6 +228,8 @@ func (s *Session) Close() error {
 // believe finds out which of the images that are vouched for the repository has:
 // it has their blobs, too, for it takes no manifest before its parts.
 func (p *pusher) believe(ctx context.Context) {
+	there := map[v1.Hash]bool{}
+	defer func() { p.there.Store(&there) }()
 	for _, img := range p.vouched {
 		digest, err := img.Digest()
 		if err != nil {
@@ -236,7 +244,7 @@ func (p *pusher) believe(ctx context.Context) {
 		}
 		for _, b := range all.blobs {
 			if h, err := b.Digest(); err == nil {
-				p.there[h] = true
+				there[h] = true
 			}
 		}
 	}
@@ -245,20 +253,21 @@ func (p *pusher) believe(ctx context.Context) {
 // vouchedFor says whether the repository is known to have a blob.
 func (p *pusher) vouchedFor(l v1.Layer) bool {
 	h, err := l.Digest()
-	return err == nil && p.there[h]
+	there := p.there.Load()
+	return err == nil && there != nil && (*there)[h]
 }
 
 // doubt ends the belief in what was vouched for, if the registry has refused a
 // manifest for it.
 func (p *pusher) doubt(err error) bool {
 	var answer *transport.Error
-	if len(p.there) == 0 || !errors.As(err, &answer) || answer.StatusCode < 400 || answer.StatusCode >= 500 {
+	if there := p.there.Load(); there == nil || len(*there) == 0 || !errors.As(err, &answer) || answer.StatusCode < 400 || answer.StatusCode >= 500 {
 		return false
 	}
 	var exists *TagExistsError
 	if errors.As(err, &exists) {
 		return false
 	}
-	clear(p.there)
+	p.there.Store(nil)
 	return true
 }
