@@ -50,10 +50,11 @@ var allowed = map[string][]string{
 	"pkg/debian/debiantest": nil,
 	"pkg/base":              {"pkg/layers", "pkg/debian"},
 	"pkg/sandbox":           {"pkg/layers"},
+	"pkg/statcache":         {},
 
 	"pkg/build": {
 		"pkg/base", "pkg/debian", "pkg/dockerfile", "pkg/dockerignore", "pkg/layers", "pkg/python",
-		"pkg/python/index", "pkg/python/pip", "pkg/python/resolve", "pkg/python/wheel", "pkg/sandbox", "pkg/store",
+		"pkg/python/index", "pkg/python/pip", "pkg/python/resolve", "pkg/python/wheel", "pkg/sandbox", "pkg/statcache", "pkg/store",
 		"pkg/python/project", "pkg/python/lockfile", "pkg/python/source", "pkg/python/pep517", "pkg/python/bytecode",
 	},
 

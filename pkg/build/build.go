@@ -130,7 +130,7 @@ func (r *Result) Manifest() store.Manifest {
 
 // Build carries out a plan. The result is to be closed.
 func (b *Builder) Build(ctx context.Context, p *Plan) (_ *Result, err error) {
-	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile)
+	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile, b.sumCache(p.Options.Context, p.Options))
 	if err != nil {
 		return nil, err
 	}

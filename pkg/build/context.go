@@ -1,15 +1,24 @@
 package build
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/boyabuild/boyabuild/pkg/dockerignore"
 	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/statcache"
 )
 
 // contextDir is a build context: a directory less what its ignore file leaves
@@ -17,6 +26,8 @@ import (
 type contextDir struct {
 	root *os.Root
 	tree layers.Tree
+	// sums knows the digests of files that did not change since they were read.
+	sums *statcache.Cache
 	// skipped are entries that no layer can hold: sockets and the like.
 	skipped []dockerignore.Skipped
 }
@@ -26,7 +37,9 @@ type contextDir struct {
 // What the host added is left out: every file belongs to 0:0 and has mode 0644,
 // or 0755 if its owner may execute it; directories have 0755. So a checkout
 // under another umask, or another user's, gives the same layer.
-func openContext(ctx context.Context, dir, dockerfile string) (*contextDir, error) {
+//
+// cache is the file that digests are kept in, "" for none.
+func openContext(ctx context.Context, dir, dockerfile, cache string) (*contextDir, error) {
 	m, err := dockerignore.Load(dir, dockerfile)
 	if err != nil {
 		return nil, err
@@ -39,6 +52,7 @@ func openContext(ctx context.Context, dir, dockerfile string) (*contextDir, erro
 	if err != nil {
 		return nil, fmt.Errorf("read context: %w", err)
 	}
+	c := &contextDir{root: root, skipped: listing.Skipped, sums: statcache.Open(cache)}
 	entries := make([]layers.Entry, 0, len(listing.Files))
 	for _, f := range listing.Files {
 		e := layers.Entry{Path: f.Path, Origin: "the build context"}
@@ -52,29 +66,60 @@ func openContext(ctx context.Context, dir, dockerfile string) (*contextDir, erro
 			if mode&0o100 != 0 {
 				e.Mode = 0o755
 			}
-			e.Content = &contextFile{root: root, path: f.Path}
+			e.Content = &contextFile{dir: c, path: f.Path, info: f.Info}
 		}
 		entries = append(entries, e)
 	}
-	tree, err := layers.NewTree(entries)
-	if err != nil {
+	if c.tree, err = layers.NewTree(entries); err != nil {
 		root.Close()
 		return nil, fmt.Errorf("read context %s: %w", dir, err)
 	}
-	return &contextDir{root: root, tree: tree, skipped: listing.Skipped}, nil
+	return c, nil
 }
 
-func (c *contextDir) Close() error { return c.root.Close() }
+// Close ends the use of the files, and keeps their digests for the next build.
+func (c *contextDir) Close() error { return errors.Join(c.sums.Save(), c.root.Close()) }
 
-// contextFile is a file below the context's root, from which no link leads it
-// away.
-type contextFile struct {
-	root *os.Root
-	path string
+// sumCache is the file that the digests of a folder's files are kept in.
+func (b *Builder) sumCache(dir string, o Options) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil || o.NoCache {
+		return ""
+	}
+	name := sha256.Sum256([]byte(abs))
+	return filepath.Join(b.Store.Dir(), "stat", hex.EncodeToString(name[:16]))
 }
 
-func (f *contextFile) Open() (io.ReadCloser, error) {
-	r, err := f.root.Open(f.path)
+// sumOf finds out the digests of all files of contexts in a tree: those that are
+// not known are read, several at a time.
+func sumOf(ctx context.Context, t layers.Tree) (v1.Hash, error) {
+	unknown := map[*contextDir][]*contextFile{}
+	for _, e := range t.Entries() {
+		if f, ok := e.Content.(*contextFile); ok {
+			if _, known := f.Sum(); !known {
+				unknown[f.dir] = append(unknown[f.dir], f)
+			}
+		}
+	}
+	for c, files := range unknown {
+		list := make([]statcache.File, len(files))
+		for i, f := range files {
+			list[i] = statcache.File{Path: f.path, Info: f.info}
+		}
+		sums, err := c.sums.HashAll(ctx, list, c.open)
+		if err != nil {
+			return v1.Hash{}, err
+		}
+		for i, f := range files {
+			f.sum.Store(&sums[i])
+		}
+	}
+	return layers.Sum(ctx, t)
+}
+
+// open opens a file below the root, from which no link leads it away.
+func (c *contextDir) open(path string) (*os.File, error) {
+	r, err := c.root.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -87,4 +132,56 @@ func (f *contextFile) Open() (io.ReadCloser, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// contextFile is a file of a context.
+type contextFile struct {
+	dir  *contextDir
+	path string
+	info fs.FileInfo
+	sum  atomic.Pointer[[sha256.Size]byte] // once it is known
+}
+
+// Sum returns the digest of the content, where it is known.
+func (f *contextFile) Sum() (v1.Hash, bool) {
+	s := f.sum.Load()
+	if s == nil {
+		return v1.Hash{}, false
+	}
+	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(s[:])}, true
+}
+
+// Open opens the file. What is read is checked against the digest, if that is
+// known: layers are on record by it.
+func (f *contextFile) Open() (io.ReadCloser, error) {
+	r, err := f.dir.open(f.path)
+	if err != nil {
+		return nil, err
+	}
+	want := f.sum.Load()
+	if want == nil {
+		return r, nil
+	}
+	return &checkedFile{File: r, sum: sha256.New(), want: want}, nil
+}
+
+// checkedFile ends with an error where its content is not what it was.
+type checkedFile struct {
+	*os.File
+	sum  hash.Hash
+	want *[sha256.Size]byte
+}
+
+func (c *checkedFile) Read(p []byte) (int, error) {
+	n, err := c.File.Read(p)
+	c.sum.Write(p[:n])
+	if err == io.EOF && !bytes.Equal(c.sum.Sum(nil), c.want[:]) {
+		return n, statcache.ErrChanged
+	}
+	return n, err
+}
+
+// WriteTo hides the file's own, which would bypass Read.
+func (c *checkedFile) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{c})
 }

@@ -54,7 +54,7 @@ func (t *installStep) tree(ctx context.Context, upper layers.Tree) error {
 	if upper.Len() == 0 {
 		return nil
 	}
-	sum, err := layers.Sum(ctx, upper)
+	sum, err := sumOf(ctx, upper)
 	if err != nil {
 		return err
 	}

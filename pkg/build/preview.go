@@ -128,7 +128,7 @@ func (p *installation) packages(v *preview, l python.Lock) {
 // Preview goes through a plan and says what a build would do. It resolves bases
 // and dependencies as a build does, fetches no wheel and makes no layer.
 func (b *Builder) Preview(ctx context.Context, p *Plan) (*Preview, error) {
-	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile)
+	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile, b.sumCache(p.Options.Context, p.Options))
 	if err != nil {
 		return nil, err
 	}

@@ -282,7 +282,7 @@ func (p *installation) local(ctx context.Context, b *sourceBuilder, dir string, 
 	if err != nil {
 		return "", "", err
 	}
-	sum, err := layers.Sum(ctx, tree)
+	sum, err := sumOf(ctx, tree)
 	if err != nil {
 		return "", "", err
 	}

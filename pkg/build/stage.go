@@ -205,7 +205,7 @@ func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 		s.note(a, true)
 		return nil
 	}
-	sum, err := layers.Sum(ctx, upper)
+	sum, err := sumOf(ctx, upper)
 	if err != nil {
 		return &StepError{Origin: origin, Err: err}
 	}
@@ -375,7 +375,7 @@ func (s *stage) copied(ctx context.Context, a dockerfile.Applied, key string, wo
 		if err != nil || upper.Len() == 0 {
 			return nil, layerRecord{}, false, err
 		}
-		sum, err := layers.Sum(ctx, upper)
+		sum, err := sumOf(ctx, upper)
 		if err != nil {
 			return nil, layerRecord{}, false, err
 		}
@@ -477,7 +477,7 @@ func (p *platformBuild) from(ctx context.Context, step dockerfile.Copy) (*view, 
 // other returns the files of an image, or of a folder given as a build context.
 func (p *platformBuild) other(ctx context.Context, name string) (*view, bool, error) {
 	if dir := baseSource(p.plan.Options.Bases, name); isFolder(dir) {
-		files, err := openContext(ctx, dir, "")
+		files, err := openContext(ctx, dir, "", p.sumCache(dir, p.plan.Options))
 		if err != nil {
 			return nil, false, err
 		}

@@ -196,7 +196,7 @@ func (p *installation) pathSum(ctx context.Context, name string) (string, error)
 			return "", err
 		}
 	}
-	sum, err := layers.Sum(ctx, tree)
+	sum, err := sumOf(ctx, tree)
 	return sum.String(), err
 }
 

@@ -56,7 +56,7 @@ func (b *Builder) Verify(ctx context.Context, p *Plan, img v1.Image) (*Mismatch,
 	if err != nil {
 		return nil, err
 	}
-	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile)
+	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile, b.sumCache(p.Options.Context, p.Options))
 	if err != nil {
 		return nil, err
 	}
