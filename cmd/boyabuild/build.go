@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,8 +89,8 @@ store. Prints NAME@sha256:… on stdout.`,
 			if err != nil {
 				return err
 			}
-			r, err := s.build(cmd.Context(), &f, func(b *build.Builder) {
-				(&earlier{s: s, named: s.from(&f), keychain: b.Base.Keychain}).use(b)
+			r, err := s.build(cmd.Context(), &f, func(b *build.Builder) error {
+				return (&earlier{s: s, keychain: b.Base.Keychain}).use(b, &f)
 			})
 			if err != nil {
 				return err
@@ -147,7 +148,7 @@ func (s *session) names(tags []string) ([]string, error) {
 
 // build plans and builds; how adds to the builder what the command needs of it.
 // The result is to be closed.
-func (s *session) build(ctx context.Context, f *buildFlags, how func(*build.Builder)) (*build.Result, error) {
+func (s *session) build(ctx context.Context, f *buildFlags, how func(*build.Builder) error) (*build.Result, error) {
 	o, err := s.buildOptions(f)
 	if err != nil {
 		return nil, err
@@ -156,7 +157,9 @@ func (s *session) build(ctx context.Context, f *buildFlags, how func(*build.Buil
 	if err != nil {
 		return nil, err
 	}
-	how(b)
+	if err := how(b); err != nil {
+		return nil, err
+	}
 	started := time.Now()
 	plan, err := b.Plan(ctx, *o)
 	if err != nil {
@@ -213,9 +216,7 @@ func (s *session) buildOptions(f *buildFlags) (*build.Options, error) {
 	if o.Dockerfile == "" && s.config.Dockerfile != "" {
 		o.Dockerfile = filepath.Join(s.context, s.config.Dockerfile)
 	}
-	for from, to := range s.config.Bases {
-		o.Bases[from] = s.configSource(to)
-	}
+	maps.Copy(o.Bases, s.config.Bases)
 	var err error
 	if err := pairs("--build-context", f.buildContexts, o.Bases, nil); err != nil {
 		return nil, err
@@ -247,17 +248,6 @@ func (s *session) buildOptions(f *buildFlags) (*build.Options, error) {
 	}
 	o.Time, err = s.env.sourceDate()
 	return o, err
-}
-
-// configSource makes a folder named in the configuration relative to it.
-func (s *session) configSource(source string) string {
-	if strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../") {
-		return filepath.Join(filepath.Dir(s.config.path), source)
-	}
-	if dir, ok := strings.CutPrefix(source, "oci-layout://"); ok && !filepath.IsAbs(dir) {
-		return "oci-layout://" + filepath.Join(filepath.Dir(s.config.path), dir)
-	}
-	return source
 }
 
 // pairs reads NAME=VALUE flags into m. lookup gives the value of a name that

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/template"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +25,7 @@ and no layer is made.`,
   boyabuild plan --format '{{range .platforms}}{{.platform}}{{"\n"}}{{end}}'`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			show, err := planFormat(format)
+			show, err := formats(format, "{{range .platforms}}…", planTable)
 			if err != nil {
 				return err
 			}
@@ -59,42 +57,6 @@ and no layer is made.`,
 	f.register(cmd)
 	cmd.Flags().StringVar(&format, "format", "table", "`FORMAT` of the plan: table, json or a Go template")
 	return cmd
-}
-
-// planFormat returns what prints a plan in a format.
-func planFormat(format string) (func(io.Writer, *build.Preview) error, error) {
-	switch {
-	case format == "table":
-		return planTable, nil
-	case format == "json":
-		return func(w io.Writer, p *build.Preview) error {
-			enc := json.NewEncoder(w)
-			enc.SetEscapeHTML(false)
-			enc.SetIndent("", "  ")
-			return enc.Encode(p)
-		}, nil
-	case !strings.Contains(format, "{{"):
-		return nil, usagef("--format is %q, none of table, json and a Go template such as '{{range .platforms}}…'", format)
-	}
-	t, err := template.New("format").Option("missingkey=error").Parse(format)
-	if err != nil {
-		return nil, usagef("--format: %v", err)
-	}
-	return func(w io.Writer, p *build.Preview) error {
-		b, err := json.Marshal(p) // templates name the fields as JSON does
-		if err != nil {
-			return err
-		}
-		var v any
-		if err := json.Unmarshal(b, &v); err != nil {
-			return err
-		}
-		if err := t.Execute(w, v); err != nil {
-			return usagef("--format: %v", err)
-		}
-		_, err = fmt.Fprintln(w)
-		return err
-	}, nil
 }
 
 func planTable(w io.Writer, p *build.Preview) error {

@@ -19,7 +19,7 @@ import (
 // earlier finds the images whose layers a build may use again.
 type earlier struct {
 	s        *session
-	named    []string // --cache-from, or cache_from
+	named    []name.Reference // --cache-from, or cache_from
 	options  []name.Option
 	keychain authn.Keychain
 
@@ -28,39 +28,23 @@ type earlier struct {
 	c  *cloud
 }
 
-// from are the images named on the command line, or in the configuration.
-func (s *session) from(f *buildFlags) []string {
-	if len(f.cacheFrom) > 0 {
-		return f.cacheFrom
-	}
-	return s.config.CacheFrom
-}
-
-// references are those of the named images, or of the newest one in the
-// repository that is pushed to.
-func (e *earlier) references(ctx context.Context) ([]name.Reference, error) {
-	if len(e.named) == 0 {
-		if e.to == nil {
-			return nil, nil
-		}
-		return e.newest(ctx)
-	}
-	var out []name.Reference
-	for _, text := range e.named {
+// read reads the names of images.
+func (e *earlier) read(named []string) error {
+	for _, text := range named {
 		full := text
 		if strings.HasPrefix(text, ":") || strings.HasPrefix(text, "@") {
 			if e.to == nil {
-				return nil, usagef("--cache-from %s: names no repository, and nothing is pushed to one", text)
+				return usagef("--cache-from %s: names no repository, and nothing is pushed to one", text)
 			}
 			full = e.to.Context().Name() + text
 		}
 		ref, err := name.ParseReference(full, e.options...)
 		if err != nil {
-			return nil, usagef("--cache-from %s: is no image's name: REPOSITORY:TAG, REPOSITORY@sha256:…, :TAG or @sha256:…", text)
+			return usagef("--cache-from %s: is no image's name: REPOSITORY:TAG, REPOSITORY@sha256:…, :TAG or @sha256:…", text)
 		}
-		out = append(out, ref)
+		e.named = append(e.named, ref)
 	}
-	return out, nil
+	return nil
 }
 
 // newest is the image that the service runs, if it is of the repository, else
@@ -106,9 +90,12 @@ func (e *earlier) running(ctx context.Context) name.Reference {
 
 // images reads the images for a platform. Those that are not there are told of.
 func (e *earlier) images(ctx context.Context, platform v1.Platform) ([]v1.Image, error) {
-	refs, err := e.references(ctx)
-	if err != nil {
-		return nil, err
+	refs := e.named
+	if len(refs) == 0 {
+		var err error
+		if refs, err = e.newest(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var out []v1.Image
 	for _, ref := range refs {
@@ -139,10 +126,20 @@ func (s *session) remoteImage(ctx context.Context, ref name.Reference, platform 
 	return b.Image, nil
 }
 
-func (e *earlier) use(b *build.Builder) {
+// use has a builder go on from the images that f names or, for a push, from those
+// in the repository.
+func (e *earlier) use(b *build.Builder, f *buildFlags) error {
+	named := f.cacheFrom
+	if len(named) == 0 {
+		named = e.s.config.CacheFrom
+	}
+	if err := e.read(named); err != nil {
+		return err
+	}
 	if len(e.named) > 0 || e.to != nil {
 		b.Previous = e.images
 	}
+	return nil
 }
 
 func userAgent() string { return "boyabuild/" + version() }

@@ -109,9 +109,9 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 		return name.Digest{}, err
 	}
 	defer sending.Close()
-	r, err := s.build(ctx, b, func(builder *build.Builder) {
+	r, err := s.build(ctx, b, func(builder *build.Builder) error {
 		builder.Deferred, builder.Ready = true, sending.Send
-		(&earlier{s: s, named: s.from(b), options: c.nameOptions(), keychain: keychain, to: &tag, c: c}).use(builder)
+		return (&earlier{s: s, options: c.nameOptions(), keychain: keychain, to: &tag, c: c}).use(builder, b)
 	})
 	if err != nil {
 		return name.Digest{}, err
