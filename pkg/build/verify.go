@@ -42,7 +42,8 @@ func (m *Mismatch) String() string {
 		where += ": "
 	}
 	if m.Difference != nil {
-		return where + m.Difference.String()
+		return where + strings.NewReplacer(" in the first", " in the image", " in the second", " built now", " from the second", " from what is built now",
+			"the second has", "what is built now has").Replace(m.Difference.String())
 	}
 	return fmt.Sprintf("%s%s: %s in the image, %s built now", where, m.Field, m.Image, m.Built)
 }
