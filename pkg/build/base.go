@@ -36,23 +36,23 @@ func (p *platformBuild) baseView(ctx context.Context, b *base.Base) (*view, erro
 	}
 	v := &view{}
 	for i, l := range list {
-		diffID, err := l.DiffID()
+		digest, err := l.Digest()
 		if err != nil {
 			return nil, err
 		}
 		whole := func(ctx context.Context) (layers.Tree, error) { return b.LayerTree(ctx, i) }
-		known, err := p.outline(ctx, diffID, whole)
+		known, err := p.outline(ctx, digest, whole)
 		if err != nil {
 			return nil, err
 		}
-		v = v.with(&part{layer: l, diffID: diffID, known: known, whole: whole})
+		v = v.with(&part{layer: l, digest: digest, known: known, whole: whole})
 	}
 	return v, nil
 }
 
 // outline is the outline of a base's layer.
-func (p *platformBuild) outline(ctx context.Context, diffID v1.Hash, whole func(context.Context) (layers.Tree, error)) (layers.Tree, error) {
-	key := "outline/1 " + diffID.String()
+func (p *platformBuild) outline(ctx context.Context, digest v1.Hash, whole func(context.Context) (layers.Tree, error)) (layers.Tree, error) {
+	key := "outline/1 " + digest.String()
 	var kept []byte
 	ok, err := p.records.base(ctx).Record(key, &kept)
 	if err != nil {

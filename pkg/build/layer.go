@@ -103,7 +103,7 @@ func (e *RecordError) Hint() string { return "build with --no-cache, which belie
 // files; nil for the record's outline.
 func (s *stage) part(ctx context.Context, rec layerRecord, known *layers.Tree, make func(context.Context) (layers.Descriptor, error)) (*part, error) {
 	built := &builtLayer{run: s.run, ctx: ctx, rec: rec, make: make}
-	p := &part{layer: built, built: built, diffID: rec.DiffID}
+	p := &part{layer: built, built: built, digest: rec.Digest}
 	if known != nil {
 		p.known = *known
 	} else {

@@ -153,3 +153,24 @@ func (f *forgedImage) RawConfigFile() ([]byte, error) {
 	raw, err := f.Image.RawConfigFile()
 	return []byte(strings.ReplaceAll(string(raw), f.from, f.to)), err
 }
+
+// What an image says of its making counts for the build that looks at it, and not
+// for others.
+func TestWhatAnImageTellsIsNotPutOnRecord(t *testing.T) {
+	const text = "FROM python:3.13\nRUN pip install web\n"
+	w := newWorld(t).shop()
+	first := w.build(text)
+	other := w.build("FROM python:3.13\nRUN pip install dep==1.0\n")
+	forged := &forgedImage{Image: first.Images[0], from: w.manifest(first).Layers[2].Digest.String(), to: w.manifest(other).Layers[2].Digest.String()}
+	w.elsewhere(t, first)
+	w.builder.Previous = func(context.Context, v1.Platform) ([]v1.Image, error) { return []v1.Image{forged}, nil }
+	for _, step := range []string{"RUN pip install web\n", "RUN pip install web==1.0\n"} { // the step is told, and its layers
+		if r := w.build("FROM python:3.13\n" + step); w.manifest(r).Layers[2].Digest.String() != forged.to {
+			t.Fatal("the forged record was not used, so nothing is tested")
+		}
+	}
+	w.builder.Previous, w.builder.Deferred = nil, false
+	if r := w.build(text); r.Descriptor.Digest != first.Descriptor.Digest {
+		t.Error("a later build believes what an image told an earlier one")
+	}
+}

@@ -24,6 +24,9 @@ type layerRecord struct {
 	// Tops are the first names that a layer of wheels has below the places that
 	// wheels go to: two with none in common have no file in common.
 	Tops []string `json:"tops,omitempty"`
+
+	// foreign says that an image told it, and no build here.
+	foreign bool
 }
 
 // stepRecord is what is kept of a step under the key of all that it depends on.
@@ -35,6 +38,8 @@ type stepRecord struct {
 	Places map[string]placeRecord `json:"places,omitempty"`
 	// Facts are what was found out of the image that the step stands on.
 	Facts map[string]base.Facts `json:"facts,omitempty"`
+
+	foreign bool
 }
 
 // records are what earlier builds have left: on this machine, and in images
@@ -50,6 +55,25 @@ type records struct {
 	load   func(context.Context) []*carried
 	once   sync.Once
 	loaded []*carried
+	// told are the keys of records of places and of bases that an image has told.
+	// What was told is used for this build, and is not put on record here.
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+func (r *records) hear(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.told == nil {
+		r.told = map[string]bool{}
+	}
+	r.told[key] = true
+}
+
+func (r *records) heard(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told[key]
 }
 
 func (r *records) carried(ctx context.Context) []*carried {
@@ -72,6 +96,7 @@ func (r *records) step(ctx context.Context, key string) (stepRecord, bool, error
 	}
 	for _, c := range r.carried(ctx) {
 		if rec, ok := c.Steps[key]; ok {
+			rec.foreign = true
 			return rec, true, nil
 		}
 	}
@@ -89,6 +114,7 @@ func (r *records) layer(ctx context.Context, key string) (layerRecord, bool, err
 	}
 	for _, c := range r.carried(ctx) {
 		if rec, ok := c.byKey[key]; ok {
+			rec.foreign = true
 			return rec, true, nil
 		}
 	}
@@ -107,6 +133,7 @@ func (r *records) place(ctx context.Context, key string) (placeRecord, bool, err
 	for _, c := range r.carried(ctx) {
 		for _, s := range c.Steps {
 			if rec, ok := s.Places[key]; ok {
+				r.hear(key)
 				return rec, true, nil
 			}
 		}
@@ -135,17 +162,27 @@ func (r *records) facts(ctx context.Context, key string) (base.Facts, bool, erro
 
 func stepKey(key string) string { return "step " + key }
 
-// keep puts a step on record, with its layers.
+// keep puts a step on record, with its layers, as far as this build has made
+// them: what an image has told counts for this build only, or whoever can write
+// that image could decide what others are made of.
 func (r *records) keep(key string, rec stepRecord) error {
+	foreign := false
 	for _, l := range rec.Layers {
-		if err := r.store.SetRecord(l.Key, l); err != nil {
+		if l.foreign {
+			foreign = true
+		} else if err := r.store.SetRecord(l.Key, l); err != nil {
 			return err
 		}
 	}
 	for k, p := range rec.Places {
-		if err := r.store.SetRecord(k, p); err != nil {
+		if r.heard(k) {
+			foreign = true
+		} else if err := r.store.SetRecord(k, p); err != nil {
 			return err
 		}
+	}
+	if foreign {
+		return nil
 	}
 	return r.store.SetRecord(stepKey(key), rec)
 }
@@ -179,10 +216,19 @@ func (b baseRecords) Record(key string, v any) (bool, error) {
 	}
 	for _, c := range b.r.carried(b.ctx) {
 		if raw, there := c.Base[key]; there && json.Unmarshal(raw, v) == nil {
+			b.r.hear(key)
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// SetRecord keeps a record, unless an image has told what was there.
+func (b baseRecords) SetRecord(key string, v any) error {
+	if b.r.heard(key) {
+		return nil
+	}
+	return b.Store.SetRecord(key, v)
 }
 
 // carried are the records that an image carries in its configuration.

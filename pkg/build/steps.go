@@ -242,7 +242,7 @@ func (s *stage) copyKey(from *view, c *copyStep) (string, error) {
 	if !path.IsAbs(dest) {
 		dest = path.Join("/", c.workdir) + "/" + dest
 	}
-	return keyOf("copy/1", []any{s.layerOptions().Key(), from.diffIDs(), c.sources, dest, strings.HasSuffix(c.dest, "/"), c.parents,
+	return keyOf("copy/1", []any{s.layerOptions().Key(), from.digests(), c.sources, dest, strings.HasSuffix(c.dest, "/"), c.parents,
 		o.uid, o.gid, c.chmod, c.excludes, s.view.identity([]string{dest})})
 }
 

@@ -18,8 +18,10 @@ import (
 
 // part is a layer of an image in the making.
 type part struct {
-	layer  v1.Layer // what the image gets; its bytes may still have to be made
-	diffID v1.Hash
+	layer v1.Layer // what the image gets; its bytes may still have to be made
+	// digest is that of the layer's bytes, by which alone they are believed: what
+	// is kept of a layer is kept under it.
+	digest v1.Hash
 	built  *builtLayer // layer, where it is of this build
 	// known is what can be said of the layer's files without its bytes: all of
 	// them where they come from the build context or the Dockerfile itself, else
@@ -100,11 +102,11 @@ func lists(known, upper layers.Tree) bool {
 	return true
 }
 
-// diffIDs name the layers.
-func (v *view) diffIDs() []string {
+// digests name the layers.
+func (v *view) digests() []string {
 	ids := make([]string, len(v.parts))
 	for i, p := range v.parts {
-		ids[i] = p.diffID.String()
+		ids[i] = p.digest.String()
 	}
 	return ids
 }
@@ -140,7 +142,7 @@ func (v *view) identity(places []string) string {
 	}
 	for _, p := range v.parts {
 		if touches(p.known, roots) {
-			fmt.Fprintln(h, p.diffID)
+			fmt.Fprintln(h, p.digest)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
