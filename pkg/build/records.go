@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -54,7 +55,7 @@ type records struct {
 	// not on record here, and once.
 	load   func(context.Context) []*carried
 	once   sync.Once
-	loaded []*carried
+	loaded atomic.Pointer[[]*carried]
 	// told are the keys of records of places and of bases that an image has told.
 	// What was told is used for this build, and is not put on record here.
 	mu   sync.Mutex
@@ -78,11 +79,13 @@ func (r *records) heard(key string) bool {
 
 func (r *records) carried(ctx context.Context) []*carried {
 	r.once.Do(func() {
+		var list []*carried
 		if r.load != nil {
-			r.loaded = r.load(ctx)
+			list = r.load(ctx)
 		}
+		r.loaded.Store(&list)
 	})
-	return r.loaded
+	return *r.loaded.Load()
 }
 
 // step finds what a step came to.
@@ -103,8 +106,9 @@ func (r *records) step(ctx context.Context, key string) (stepRecord, bool, error
 	return stepRecord{}, false, nil
 }
 
-// layer finds the layer that was made of a key's inputs.
-func (r *records) layer(ctx context.Context, key string) (layerRecord, bool, error) {
+// layer finds the layer that was made of a key's inputs. For own files, which
+// are made into a layer in no time, no image is read that was not read already.
+func (r *records) layer(ctx context.Context, key string, own bool) (layerRecord, bool, error) {
 	var rec layerRecord
 	if r.off {
 		return rec, false, nil
@@ -112,7 +116,15 @@ func (r *records) layer(ctx context.Context, key string) (layerRecord, bool, err
 	if ok, err := r.store.Record(key, &rec); err != nil || ok && rec.Key == key {
 		return rec, ok, err
 	}
-	for _, c := range r.carried(ctx) {
+	told := r.loaded.Load()
+	if !own {
+		list := r.carried(ctx)
+		told = &list
+	}
+	if told == nil {
+		return layerRecord{}, false, nil
+	}
+	for _, c := range *told {
 		if rec, ok := c.byKey[key]; ok {
 			rec.foreign = true
 			return rec, true, nil

@@ -266,7 +266,7 @@ func (s *stage) note(a dockerfile.Applied, empty bool) {
 func (s *stage) content(ctx context.Context, key string, upper layers.Tree, own bool) (*part, layerRecord, bool, error) {
 	o := s.layerOptions()
 	key = o.Key() + " " + key
-	rec, known, err := s.run.records.layer(ctx, key)
+	rec, known, err := s.run.records.layer(ctx, key, own)
 	if err != nil {
 		return nil, rec, false, err
 	}

@@ -242,7 +242,7 @@ func (l *lockedWheels) layers(ctx context.Context) error {
 		}
 		wl.key = l.layerOptions().Key() + " " + key
 		known := false
-		if wl.rec, known, err = l.run.records.layer(ctx, wl.key); err != nil {
+		if wl.rec, known, err = l.run.records.layer(ctx, wl.key, false); err != nil {
 			return err
 		}
 		if !known {
