@@ -145,7 +145,7 @@ func (s *stage) standardLibrary(ctx context.Context) error {
 		if err != nil || whole.Len() == 0 {
 			return nil, layerRecord{}, false, err
 		}
-		return then.content(ctx, "standard library "+s.base.Digest.String()+" "+py.target.Python.String(), whole, false)
+		return then.content(ctx, "standard library "+s.base.Digest.String()+" "+py.target.Python.String(), whole, "")
 	}
 	text := "unchanged"
 	switch {

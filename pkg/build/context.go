@@ -24,7 +24,7 @@ import (
 // contextDir is a build context: a directory less what its ignore file leaves
 // out. Closing it ends the use of its files' contents.
 type contextDir struct {
-	root *os.Root
+	root *dockerignore.Opener
 	tree layers.Tree
 	// sums knows the digests of files that did not change since they were read.
 	sums *statcache.Cache
@@ -44,13 +44,14 @@ func openContext(ctx context.Context, dir, dockerfile, cache string) (*contextDi
 	if err != nil {
 		return nil, err
 	}
-	listing, err := dockerignore.Walk(ctx, dir, m)
+	root, err := dockerignore.NewOpener(dir)
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
+	listing, err := root.Walk(ctx, m)
 	if err != nil {
-		return nil, fmt.Errorf("read context: %w", err)
+		root.Close()
+		return nil, err
 	}
 	c := &contextDir{root: root, skipped: listing.Skipped, sums: statcache.Open(cache)}
 	entries := make([]layers.Entry, 0, len(listing.Files))

@@ -58,7 +58,7 @@ func (t *installStep) tree(ctx context.Context, upper layers.Tree) error {
 	if err != nil {
 		return err
 	}
-	p, rec, made, err := t.content(ctx, "files "+sum.String(), upper, false)
+	p, rec, made, err := t.content(ctx, "files "+sum.String(), upper, "")
 	if err != nil || p == nil {
 		return err
 	}

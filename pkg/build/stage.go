@@ -209,7 +209,7 @@ func (s *stage) apply(ctx context.Context, a dockerfile.Applied) error {
 	if err != nil {
 		return &StepError{Origin: origin, Err: err}
 	}
-	p, rec, made, err := s.content(ctx, "tree "+sum.String(), upper, true)
+	p, rec, made, err := s.content(ctx, "tree "+sum.String(), upper, origin.Text)
 	if err != nil {
 		return &StepError{Origin: origin, Err: err}
 	}
@@ -261,10 +261,11 @@ func (s *stage) note(a dockerfile.Applied, empty bool) {
 
 // content is the layer of files that are at hand, under a key that stands for
 // all that shapes them. With the layer on record its bytes are not made again.
-// own says that the files are the build's own, and always at hand; of others an
-// outline is kept.
-func (s *stage) content(ctx context.Context, key string, upper layers.Tree, own bool) (*part, layerRecord, bool, error) {
+// step is set for the build's own files, which are always at hand, and names what
+// gathers them; of others an outline is kept.
+func (s *stage) content(ctx context.Context, key string, upper layers.Tree, step string) (*part, layerRecord, bool, error) {
 	o := s.layerOptions()
+	own := step != ""
 	key = o.Key() + " " + key
 	rec, known, err := s.run.records.layer(ctx, key, own)
 	if err != nil {
@@ -273,7 +274,12 @@ func (s *stage) content(ctx context.Context, key string, upper layers.Tree, own 
 	if known && !own && len(rec.Outline) == 0 {
 		known = false
 	}
-	made := func(ctx context.Context) (layers.Descriptor, error) { return s.run.Store.AddLayer(ctx, upper, o) }
+	made := func(ctx context.Context) (layers.Descriptor, error) {
+		if own {
+			return s.run.addOwn(ctx, step, upper, o)
+		}
+		return s.run.Store.AddLayer(ctx, upper, o)
+	}
 	fresh := false
 	if v := s.run.preview; v != nil {
 		v.layer(rec.Descriptor, known, upper.Len())
@@ -379,7 +385,7 @@ func (s *stage) copied(ctx context.Context, a dockerfile.Applied, key string, wo
 		if err != nil {
 			return nil, layerRecord{}, false, err
 		}
-		return then.content(ctx, "files "+sum.String(), upper, false)
+		return then.content(ctx, "files "+sum.String(), upper, "")
 	}
 	if key != "" {
 		rec, ok, err := s.run.records.step(ctx, key)

@@ -6,8 +6,9 @@
 // moby/patternmatcher makes of them, evaluated in the order in which BuildKit
 // does it when it sends a context to its daemon.
 //
-// It never opens a file's content, never follows a symbolic link, and never
-// looks at the Dockerfile: a Dockerfile and a .dockerignore inside the context
+// It never reads a file's content (an [Opener] opens one for others, as safely as
+// the walk found it), never follows a symbolic link out of the directory, and
+// never looks at the Dockerfile: a Dockerfile and a .dockerignore inside the context
 // are files like any other, left out only where a pattern says so. (The builder
 // reads both before and apart from the context, so ignoring them is allowed.)
 package dockerignore
@@ -21,6 +22,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -151,11 +153,11 @@ func (m *Matcher) Ignored(path string) bool {
 	if m == nil || path == "." || path == "" {
 		return false
 	}
-	var s state
+	s := m.top()
 	ignored := false
 	for i := 0; i <= len(path); i++ {
 		if i == len(path) || path[i] == '/' {
-			ignored, s = m.match(path[:i], s)
+			ignored, s.hits = m.match(path[:i], s)
 		}
 	}
 	return ignored
@@ -197,41 +199,62 @@ func bare(err error) error {
 	return err
 }
 
-// state is, for each pattern, whether it matched the folder under which matching
-// goes on; nil at the root.
-type state []bool
+// state is what matching below a folder needs to know of it.
+type state struct {
+	// hits says of each pattern whether it matched the folder; nil = none did.
+	hits []bool
+	// live are the patterns, in order, that matched the folder or may match
+	// something below it.
+	live []int
+}
+
+// top is the state of the context itself.
+func (m *Matcher) top() state {
+	live := make([]int, len(m.patterns))
+	for i := range live {
+		live[i] = i
+	}
+	return state{live: live}
+}
+
+// below returns the state of the folder dir, which lies in one of state parent;
+// hits are what match returned for dir.
+func (m *Matcher) below(dir string, hits []bool, parent state) state {
+	out := func(i int) bool { return (hits == nil || !hits[i]) && !m.patterns[i].reaches(dir) }
+	live := parent.live
+	if slices.ContainsFunc(live, out) {
+		live = slices.DeleteFunc(slices.Clone(live), out)
+	}
+	return state{hits, live}
+}
 
 // match reports whether name is ignored, given the state of the folder it lies
-// in, and returns name's own state.
+// in, and which patterns matched it; nil = none did.
 //
 // This is PatternMatcher.MatchesUsingParentResults, which BuildKit's context
-// transfer uses, with one difference in form: each pattern is a matcher of its
+// transfer uses, with two differences in form: each pattern is a matcher of its
 // own here, so that its compilation is done once, up front (it is lazy and not
 // safe for concurrent use there), and so that most are told apart by a literal
-// before any regular expression runs. TestSameAsPatternMatcher and
-// FuzzSameAsPatternMatcher compare the two.
-func (m *Matcher) match(name string, parent state) (bool, state) {
-	if len(m.patterns) == 0 {
-		return false, nil
-	}
-	var own state // made when something matched: nearly all names match nothing
-	ignored := false
-	for i := range m.patterns {
+// before any regular expression runs; and what cannot match in a folder is not
+// tried there. TestSameAsPatternMatcher and FuzzSameAsPatternMatcher compare the
+// two.
+func (m *Matcher) match(name string, parent state) (ignored bool, hits []bool) {
+	for _, i := range parent.live {
 		p := &m.patterns[i]
-		hit := parent != nil && parent[i]
+		hit := parent.hits != nil && parent.hits[i]
 		// A pattern that could not change the verdict is not tried.
 		if !hit && p.negated == ignored {
 			hit = p.match(name)
 		}
 		if hit {
-			if own == nil {
-				own = make(state, len(m.patterns))
+			if hits == nil { // nearly all names match nothing
+				hits = make([]bool, len(m.patterns))
 			}
-			own[i] = true
+			hits[i] = true
 			ignored = !p.negated
 		}
 	}
-	return ignored, own
+	return ignored, hits
 }
 
 // pattern is one line of a .dockerignore.

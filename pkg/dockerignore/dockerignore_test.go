@@ -263,6 +263,18 @@ func same(t *testing.T, file string, paths []string) {
 		if got := m.Ignored(p); got != want[p] {
 			t.Errorf("%q with %q: ignored %v, the original says %v", p, file, got, want[p])
 		}
+		// As Walk does it, from folder to folder.
+		ignored, state := false, m.top()
+		for i := range len(p) + 1 {
+			if i == len(p) || p[i] == '/' {
+				var hits []bool
+				ignored, hits = m.match(p[:i], state)
+				state = m.below(p[:i], hits, state)
+			}
+		}
+		if ignored != want[p] {
+			t.Errorf("%q with %q: ignored %v in a walk, the original says %v", p, file, ignored, want[p])
+		}
 		// A pruned folder must hold nothing that is kept.
 		for i := range p {
 			if p[i] == '/' && m.Ignored(p[:i]) && m.prunes(p[:i]) && !want[p] {

@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path"
 	"runtime"
-	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -20,6 +16,8 @@ type File struct {
 	// Its bytes are the file system's; they need not be UTF-8.
 	Path string
 	// Info is from one lstat: a regular file, a directory or a symbolic link.
+	// Its Sys is a *syscall.Stat_t, where package os has that; os.SameFile
+	// doesn't know it.
 	Info fs.FileInfo
 	// Link is a symbolic link's target as written; "" for others.
 	Link string
@@ -90,20 +88,25 @@ func (e *WalkError) Hint() string {
 // type *WalkError. Entries that vanish while Walk runs are left out. Folders are
 // read in parallel; the result does not depend on it.
 func Walk(ctx context.Context, root string, m *Matcher) (Listing, error) {
-	dir, err := os.OpenRoot(root)
+	o, err := NewOpener(root)
 	if err != nil {
-		return Listing{}, &WalkError{Context: root, Path: ".", Cause: bare(err)}
+		return Listing{}, err
 	}
-	defer dir.Close()
+	defer o.Close()
+	return o.Walk(ctx, m)
+}
+
+// Walk is the function Walk for the Opener's folder.
+func (o *Opener) Walk(ctx context.Context, m *Matcher) (Listing, error) {
 	if m == nil {
 		m = &Matcher{}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	// Reading directories is system calls that rarely wait for a disk.
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	w := walk{ctx: ctx, group: g, root: dir, name: root, matcher: m}
-	top := &folder{keep: true}
-	g.Go(func() error { return w.read(top, "", nil) })
+	w := walk{ctx: ctx, group: g, root: o.root, name: o.name, matcher: m}
+	top := &folder{keep: true, state: m.top()}
+	g.Go(func() error { return w.read(top, "") })
 	if err := g.Wait(); err != nil {
 		return Listing{}, err
 	}
@@ -116,23 +119,22 @@ func Walk(ctx context.Context, root string, m *Matcher) (Listing, error) {
 type walk struct {
 	ctx     context.Context
 	group   *errgroup.Group
-	root    *os.Root
+	root    *root
 	name    string
 	matcher *Matcher
 }
 
-// folder is a directory that was read. Only the goroutine that reads it writes
-// to it.
+// folder is a directory. Only the goroutine that reads it writes to it.
 type folder struct {
 	keep    bool // not ignored itself
+	state   state
 	entries []entry
 }
 
-// entry is one name in a folder.
+// entry is what a folder holds.
 type entry struct {
-	file    File
-	folder  *folder // of a directory
-	skipped bool
+	file   File
+	folder *folder // of a directory
 }
 
 // count returns the number of entries in the folder, at any depth.
@@ -150,11 +152,11 @@ func (f *folder) count() int {
 // came to hold nothing.
 func (f *folder) flatten(l *Listing) {
 	for _, e := range f.entries {
-		switch {
-		case e.skipped:
-			l.Skipped = append(l.Skipped, Skipped{Path: e.file.Path, Mode: e.file.Info.Mode()})
-		case e.folder == nil:
+		switch mode := e.file.Info.Mode(); {
+		case mode.IsRegular(), mode&fs.ModeSymlink != 0:
 			l.Files = append(l.Files, e.file)
+		case e.folder == nil:
+			l.Skipped = append(l.Skipped, Skipped{Path: e.file.Path, Mode: mode})
 		default:
 			before := len(l.Files)
 			l.Files = append(l.Files, e.file)
@@ -166,88 +168,67 @@ func (f *folder) flatten(l *Listing) {
 	}
 }
 
-// read fills f with what the directory dir ("" = the root) holds; st is the
-// matcher's state for dir.
-func (w *walk) read(f *folder, dir string, st state) error {
+// read fills f with what the directory dir ("" = the root) holds, and what lies
+// below.
+func (w *walk) read(f *folder, dir string) error {
 	if err := w.ctx.Err(); err != nil {
 		return context.Cause(w.ctx)
 	}
-	list, err := w.readDir(dir)
+	err := w.list(f, dir)
+	var we *WalkError
 	switch {
 	case err == nil:
+	case errors.As(err, &we): // about an entry
+		return err
 	case errors.Is(err, fs.ErrNotExist) && dir != "",
 		errors.Is(err, fs.ErrPermission) && !f.keep:
 		return nil
 	default:
 		return w.fail(dir, err)
 	}
-	f.entries = make([]entry, 0, len(list))
-	for _, d := range list {
-		if err := w.entry(f, path.Join(dir, d.Name()), d, st); err != nil {
-			return err
+	for _, e := range f.entries {
+		if e.folder == nil {
+			continue
 		}
-	}
-	return nil
-}
-
-// readDir lists a directory, sorted by name.
-func (w *walk) readDir(dir string) ([]fs.DirEntry, error) {
-	name := dir
-	if name == "" {
-		name = "."
-	}
-	f, err := w.root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	// Of a file opened through a Root, ReadDir's entries hold the result of an
-	// fstatat each: the only system call per entry of the walk.
-	list, err := f.ReadDir(-1)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return list, nil
-}
-
-// entry adds one directory entry to f, if it belongs there, and goes into it.
-func (w *walk) entry(f *folder, name string, d fs.DirEntry, st state) error {
-	ignored, own := w.matcher.match(name, st)
-	if ignored && (!d.IsDir() || w.matcher.prunes(name)) {
-		return nil
-	}
-	info, err := d.Info()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return w.fail(name, err)
-	}
-	e := entry{file: File{Path: name, Info: info}}
-	switch mode := info.Mode(); {
-	case mode.IsRegular():
-	case mode&fs.ModeSymlink != 0:
-		if e.file.Link, err = w.root.Readlink(name); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return w.fail(name, err)
-		}
-	case mode.IsDir():
-		sub := &folder{keep: !ignored}
-		e.folder = sub
 		// In another goroutine if one is free, else here.
-		if !w.group.TryGo(func() error { return w.read(sub, name, own) }) {
-			if err := w.read(sub, name, own); err != nil {
+		if !w.group.TryGo(func() error { return w.read(e.folder, e.file.Path) }) {
+			if err := w.read(e.folder, e.file.Path); err != nil {
 				return err
 			}
 		}
-	default:
-		e.skipped = true
 	}
-	f.entries = append(f.entries, e)
 	return nil
+}
+
+// found is an entry as its folder lists it.
+type found struct {
+	path  string
+	isDir bool // if known
+	known bool
+
+	ignored bool
+	hits    []bool
+}
+
+// wants reports whether the stat data of an entry in f is needed: of what isn't
+// ignored, and of ignored folders that something in them keeps alive.
+func (w *walk) wants(f *folder, e *found) bool {
+	e.ignored, e.hits = w.matcher.match(e.path, f.state)
+	return !e.ignored || (e.isDir || !e.known) && !w.matcher.prunes(e.path)
+}
+
+// add adds an entry to f. link is the target of a symbolic link.
+func (w *walk) add(f *folder, e *found, info fs.FileInfo, link string) {
+	if !info.IsDir() {
+		if !e.ignored { // or its folder said that it is one
+			f.entries = append(f.entries, entry{file: File{Path: e.path, Info: info, Link: link}})
+		}
+		return
+	}
+	f.entries = append(f.entries, entry{
+		file:   File{Path: e.path, Info: info},
+		folder: &folder{keep: !e.ignored, state: w.matcher.below(e.path, e.hits, f.state)},
+	})
 }
 
 func (w *walk) fail(name string, err error) error {

@@ -3,7 +3,6 @@ package dockerignore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -196,106 +195,5 @@ func TestWalkRoot(t *testing.T) {
 	cancel(errors.New("enough"))
 	if _, err := Walk(ctx, root, nil); err == nil || err.Error() != "enough" {
 		t.Errorf("cancelled: %v", err)
-	}
-}
-
-// thirty patterns as projects have them: literals, suffixes, any depth, and an
-// exception.
-const thirty = `.git
-.github
-.vscode
-.idea
-.venv
-venv
-node_modules
-**/node_modules
-**/__pycache__
-**/*.pyc
-**/*.pyo
-**/*.so.tmp
-**/.DS_Store
-**/.pytest_cache
-**/.mypy_cache
-**/.ruff_cache
-*.md
-!README.md
-*.log
-**/*.log
-docs
-tests
-build
-dist
-*.egg-info
-coverage.xml
-.coverage*
-**/*.sw?
-tmp/**
-Dockerfile*
-`
-
-// bigTree makes 20,000 files in 400 folders, three deep.
-func bigTree(b *testing.B) string {
-	b.Helper()
-	root := b.TempDir()
-	for i := range 400 {
-		dir := filepath.Join(root, fmt.Sprintf("pkg%d", i%20), fmt.Sprintf("mod%d", i/20), "src")
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			b.Fatal(err)
-		}
-		for j := range 50 {
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("module_%d.py", j)), nil, 0o644); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-	return root
-}
-
-func BenchmarkWalk(b *testing.B) {
-	root := bigTree(b)
-	m, err := Read(".dockerignore", strings.NewReader(thirty))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, bb := range []struct {
-		name string
-		m    *Matcher
-	}{{"all", nil}, {"30patterns", m}} {
-		b.Run(bb.name, func(b *testing.B) {
-			for b.Loop() {
-				l, err := Walk(b.Context(), root, bb.m)
-				if err != nil || len(l.Files) != 20_000+20+400+400 {
-					b.Fatal(len(l.Files), err)
-				}
-			}
-		})
-	}
-	// What the standard library takes to see the same, one lstat an entry.
-	b.Run("filepath.WalkDir", func(b *testing.B) {
-		for b.Loop() {
-			n := 0
-			err := filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
-				if err == nil {
-					_, err = d.Info()
-				}
-				n++
-				return err
-			})
-			if err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
-
-func BenchmarkMatch(b *testing.B) {
-	m, err := Read(".dockerignore", strings.NewReader(thirty))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if ignored, _ := m.match("pkg1/mod2/src/module_17.py", nil); ignored {
-			b.Fatal("ignored")
-		}
 	}
 }

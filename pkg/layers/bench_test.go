@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -258,6 +260,101 @@ func BenchmarkLongFile(b *testing.B) {
 			b.ReportMetric(float64(peak)/1e6, "MB-heap")
 		})
 	}
+}
+
+// BenchmarkSmallFiles makes a layer of 20,000 small files, or of those in the
+// directory that SOURCES names: from memory and from files, with all of the
+// layer before at hand, and with all but one file's part of it. Bytes are of the
+// tar.
+func BenchmarkSmallFiles(b *testing.B) {
+	dir := os.Getenv("SOURCES")
+	if dir == "" {
+		dir = b.TempDir()
+		for _, e := range sources(20_000) {
+			name := filepath.Join(dir, filepath.FromSlash(e.Path))
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				b.Fatal(err)
+			}
+			if err := os.WriteFile(name, e.Content.(*summed).text, 0o644); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	held := sourceFiles(b, dir)
+	files, changed := slices.Clone(held), slices.Clone(held)
+	for i, e := range files {
+		files[i].Content = HostFile(filepath.Join(dir, filepath.FromSlash(e.Path)))
+	}
+	changed[len(changed)/2] = summedFile(changed[len(changed)/2].Path, "changed")
+	before := write(b, tree(b, slices.Clone(held)...), nil)
+	total := int64(0)
+	if _, err := Write(b.Context(), writerFunc(func(p []byte) (int, error) { total += int64(len(p)); return len(p), nil }),
+		tree(b, slices.Clone(held)...), Options{Compression: None}); err != nil {
+		b.Fatal(err)
+	}
+	at := time.Unix(1_700_000_000, 0)
+	for _, way := range []struct {
+		name    string
+		entries []Entry
+		reuse   Segments
+	}{
+		{"memory", held, nil}, {"files", files, nil}, {"reused", held, before.segments()}, {"one-changed", changed, before.segments()},
+	} {
+		tr := tree(b, way.entries...)
+		var d Descriptor
+		measure(b, way.name, total, func() {
+			var index SegmentIndex
+			var err error
+			if d, err = Write(b.Context(), io.Discard, tr, Options{Time: at, Reuse: way.reuse, Made: index.Add}); err != nil {
+				b.Fatal(err)
+			}
+		})
+		b.Logf("%s: %d files, %.1f MB", way.name, len(way.entries), float64(d.Size)/1e6)
+	}
+	tr := tree(b, held...)
+	measure(b, "sum", total, func() {
+		if _, err := Sum(b.Context(), tr); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+// sourceFiles are the files of a directory, held in memory, with their sums.
+func sourceFiles(b *testing.B, dir string) []Entry {
+	var all []Entry
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		all = append(all, Entry{Path: filepath.ToSlash(rel), Kind: File, Mode: 0o644, Size: int64(len(text)), Content: newSummed(text)})
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return all
+}
+
+// BenchmarkHash hashes 1 MB as a sink hashes a layer's two forms: what a layer
+// costs however it is made.
+func BenchmarkHash(b *testing.B) {
+	text := make([]byte, 1<<20)
+	out := &gzipSink{sink: newSink(io.Discard)}
+	measure(b, "tar", int64(len(text)), func() {
+		if err := out.take(segment{tar: text}); err != nil {
+			b.Fatal(err)
+		}
+	})
+	measure(b, "stored", int64(len(text)), func() {
+		if err := out.take(segment{gz: text}); err != nil {
+			b.Fatal(err)
+		}
+	})
 }
 
 // packedFile is a file of a wheel: deflated in raw, or stored where that is nil.

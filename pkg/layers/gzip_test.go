@@ -200,7 +200,7 @@ func TestGzipBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "layer/2 caed2d0162dcfaba785a030a02e3427007c290b88bbd10ca7a9a541fc926a6da"
+	const want = "layer/3 92a34a5b3c72f4256ae5864e8daa7011f2b99be15a20f96b7f8c2921116d04fe"
 	if got := Format + " " + d.Digest.Hex; got != want {
 		t.Errorf("%s, was %s", got, want)
 	}

@@ -118,6 +118,7 @@ type worker struct {
 	run    int       // where in tar begins what is not in w yet
 	text   int       // how many bytes of that are of files
 	starts []start
+	known  known // of a group that may be on record
 }
 
 // on prepares the worker for a job.
@@ -149,6 +150,20 @@ func (k *worker) begins(at int) {
 func (k *worker) group(entries []*Entry, size int64) error {
 	room := int(min(size, pieceSize)) + bufferSize - pieceSize
 	k.tar, k.w.buf = k.p.buffers.get(room), k.p.buffers.get(room)
+	s := segment{}
+	if k.p.keyed {
+		known, err := k.know(entries)
+		if err != nil {
+			return err
+		}
+		if known {
+			key := k.known.key
+			s.key = &key
+			if k.p.reuse != nil && k.reuse() {
+				return k.finish(s)
+			}
+		}
+	}
 	for _, e := range entries {
 		if err := k.entry(e); err != nil {
 			return e.failed(err)
@@ -160,7 +175,13 @@ func (k *worker) group(entries []*Entry, size int64) error {
 	if k.w.n > 0 {
 		k.w.boundary()
 	}
-	return k.send(segment{tar: k.tar, gz: k.w.buf, starts: k.starts, done: [2][]byte{k.tar, k.w.buf}})
+	return k.finish(s)
+}
+
+// finish sends what has been made as the only segment of a job.
+func (k *worker) finish(s segment) error {
+	s.tar, s.gz, s.starts, s.done = k.tar, k.w.buf, k.starts, [2][]byte{k.tar, k.w.buf}
+	return k.send(s)
 }
 
 func (k *worker) entry(e *Entry) (err error) {
@@ -186,11 +207,9 @@ func (k *worker) read(e *Entry) error {
 		return err
 	}
 	defer r.Close()
-	if k.tar, err = readContent(k.tar, r, int(e.Size)); err != nil {
-		return err
-	}
 	k.text += int(e.Size)
-	return atEnd(r)
+	k.tar, err = readWhole(k.tar, r, int(e.Size))
+	return err
 }
 
 // flush brings w up to tar.
@@ -237,7 +256,7 @@ func (k *worker) block(text, dict []byte) error {
 	if err := k.compress(text, dict); err != nil {
 		return err
 	}
-	return k.send(segment{tar: text, gz: k.w.buf, starts: k.starts, done: [2][]byte{text, k.w.buf}})
+	return k.finish(segment{})
 }
 
 var (

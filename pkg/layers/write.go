@@ -10,9 +10,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"path"
 	"slices"
-	"sort"
+	"strconv"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -22,7 +23,7 @@ import (
 
 // Format names the rules by which a Tree becomes bytes. It is part of every
 // record's key, and changes whenever the bytes of a layer would.
-const Format = "layer/2"
+const Format = "layer/3"
 
 // Compression says how a layer's tar is compressed.
 type Compression uint8
@@ -78,6 +79,14 @@ type Options struct {
 	// inflating can begin, in order, while the layer is written: what an
 	// index for random access is made of. It shapes no byte.
 	Blocks func(Block)
+	// Reuse, if it is set, knows parts of gzip layers that were written
+	// before. A part whose contents are all [Summed] is then taken from there
+	// and none of them is opened. It shapes no byte.
+	Reuse Segments
+	// Made, if it is set, is told of each part that Reuse could know, made or
+	// reused, in order, with its place in the stored form: what a
+	// [SegmentIndex] for the next layer is made of. It shapes no byte.
+	Made func(key SegmentKey, offset, size int64)
 }
 
 // Block is the begin of a deflate block in a gzip layer.
@@ -259,6 +268,30 @@ func readContent(p []byte, r io.Reader, n int) ([]byte, error) {
 	return p, err
 }
 
+// readWhole appends a content of n bytes to p. It asks for one more from the
+// first: a file that tells of its end with its last byte needs no second read.
+func readWhole(p []byte, r io.Reader, n int) ([]byte, error) {
+	at := len(p)
+	p = slices.Grow(p, n+1)
+	for len(p) <= at+n {
+		k, err := r.Read(p[len(p) : at+n+1])
+		p = p[:len(p)+k]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return p, err // a content may check its sum at its end
+		}
+	}
+	switch {
+	case len(p) < at+n:
+		return p, errShrunk
+	case len(p) > at+n:
+		return p, errGrown
+	}
+	return p, nil
+}
+
 // atEnd is an error if there is more of a content than its size.
 func atEnd(r io.Reader) error {
 	var one [1]byte
@@ -309,36 +342,73 @@ func header(e *Entry, at time.Time) *tar.Header {
 // modes, owners, links, attributes and contents. Two trees with one Sum give,
 // with the same Options, the same layer. So a content that is kept deflated
 // counts as it is kept, for that is what a layer takes over; it is not inflated,
-// and not checked before it is written.
+// and not checked before it is written. Any other counts by its SHA-256, and is
+// not read where that is known ([Summed]).
 func Sum(ctx context.Context, t Tree) (v1.Hash, error) {
 	h := sha256.New()
+	var line []byte
 	for i := range t.entries {
 		e := &t.entries[i]
 		if err := ctx.Err(); err != nil {
 			return v1.Hash{}, err
 		}
-		fmt.Fprintf(h, "%q %d %o %d %d %d %q %d %d %t\n", e.Path, e.Kind, e.Mode, e.UID, e.GID, e.Size, e.Link, e.Major, e.Minor, e.Opaque)
-		names := make([]string, 0, len(e.Xattrs))
-		for k := range e.Xattrs {
-			names = append(names, k)
-		}
-		sort.Strings(names)
-		for _, k := range names {
-			fmt.Fprintf(h, "%q %q\n", k, e.Xattrs[k])
-		}
-		if e.Kind == File && e.Content != nil {
-			if err := sumContent(h, e); err != nil {
-				return v1.Hash{}, fmt.Errorf("read %q of %s: %w", e.Path, orUnknown(e.Origin), err)
+		line = appendMeta(line[:0], e)
+		if _, packed := e.deflated(); e.Kind == File && !packed {
+			sum, err := e.readSum()
+			if err != nil {
+				return v1.Hash{}, e.unread(err)
 			}
+			line = append(line, sum[:]...)
+		}
+		h.Write(line)
+		if err := sumDeflated(h, e); err != nil {
+			return v1.Hash{}, e.unread(err)
 		}
 	}
 	return digestOf(h), nil
 }
 
-func sumContent(h hash.Hash, e *Entry) error {
+// unread says which entry an error of reading is about.
+func (e *Entry) unread(err error) error {
+	return fmt.Errorf("read %q of %s: %w", e.Path, orUnknown(e.Origin), err)
+}
+
+// appendMeta appends all of an entry but its content. Each part ends where the
+// next begins, whatever is in it.
+func appendMeta(p []byte, e *Entry) []byte {
+	p = strconv.AppendQuote(p, e.Path)
+	for _, n := range []int64{int64(e.Kind), int64(e.Mode), int64(e.UID), int64(e.GID), e.Size, e.Major, e.Minor, int64(len(e.Xattrs))} {
+		p = strconv.AppendInt(append(p, ' '), n, 10)
+	}
+	p = strconv.AppendQuote(append(p, ' '), e.Link)
+	p = strconv.AppendBool(append(p, ' '), e.Opaque)
+	for _, k := range slices.Sorted(maps.Keys(e.Xattrs)) {
+		p = strconv.AppendQuote(append(p, ' '), k)
+		p = strconv.AppendQuote(append(p, ' '), e.Xattrs[k])
+	}
+	return append(p, '\n')
+}
+
+// readSum returns the digest of a file's content, which it reads if it has to.
+func (e *Entry) readSum() ([sha256.Size]byte, error) {
+	if e.Content == nil {
+		return sha256.Sum256(nil), nil
+	}
+	sum, ok := e.sum()
+	if ok {
+		return sum, nil
+	}
+	h := sha256.New()
+	err := copyContent(h, e)
+	h.Sum(sum[:0])
+	return sum, err
+}
+
+// sumDeflated adds a content that is kept deflated, if it is one.
+func sumDeflated(h hash.Hash, e *Entry) error {
 	packed, ok := e.deflated()
 	if !ok {
-		return copyContent(h, e)
+		return nil
 	}
 	r, err := e.Content.(Deflated).OpenDeflated()
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/boyabuild/boyabuild/pkg/dockerignore"
 )
 
 // many writes 20,000 files of about 2 KB into some 1,500 folders.
@@ -44,6 +46,11 @@ func BenchmarkCache(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer root.Close()
+	context, err := dockerignore.NewOpener(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer context.Close()
 
 	full := open(file, now)
 	if _, err := full.HashAll(b.Context(), files, opener); err != nil {
@@ -56,7 +63,7 @@ func BenchmarkCache(b *testing.B) {
 	for _, bb := range []struct {
 		name string
 		open func(string) (*os.File, error)
-	}{{"miss/os.Open", opener}, {"miss/Root.Open", root.Open}} {
+	}{{"miss/os.Open", opener}, {"miss/Root.Open", root.Open}, {"miss/Opener", context.Open}} {
 		b.Run(bb.name, func(b *testing.B) {
 			for b.Loop() {
 				if _, err := open("", now).HashAll(b.Context(), files, bb.open); err != nil {
