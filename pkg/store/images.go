@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -237,9 +238,12 @@ func (s *Store) SetName(name string, d v1.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	m.Manifests = slices.DeleteFunc(m.Manifests, func(d v1.Descriptor) bool { return d.Annotations[refName] == name })
+	named := func(d v1.Descriptor) bool { return d.Annotations[refName] == name }
 	d.Annotations = map[string]string{refName: name}
-	m.Manifests = append(m.Manifests, d)
+	if i := slices.IndexFunc(m.Manifests, named); i >= 0 && reflect.DeepEqual(m.Manifests[i], d) {
+		return nil
+	}
+	m.Manifests = append(slices.DeleteFunc(m.Manifests, named), d)
 	slices.SortFunc(m.Manifests, func(a, b v1.Descriptor) int {
 		return strings.Compare(a.Annotations[refName], b.Annotations[refName])
 	})
@@ -286,16 +290,20 @@ func (s *Store) lockNames() (unlock func(), err error) {
 func (s *Store) names() (*v1.IndexManifest, error) {
 	b, err := os.ReadFile(filepath.Join(s.images(), "index.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return &v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}, nil
+		return noNames(), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read image names: %w", err)
 	}
 	m, err := v1.ParseIndexManifest(bytes.NewReader(b))
 	if err != nil {
-		return nil, fmt.Errorf("read image names %s: %w", filepath.Join(s.images(), "index.json"), err)
+		return noNames(), nil // damaged: images have to be built again, which names them
 	}
 	return m, nil
+}
+
+func noNames() *v1.IndexManifest {
+	return &v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
 }
 
 func (s *Store) writeNames(m *v1.IndexManifest) error {
@@ -305,14 +313,18 @@ func (s *Store) writeNames(m *v1.IndexManifest) error {
 			return fmt.Errorf("name image: %w", err)
 		}
 	}
-	if err := s.replace(filepath.Join(s.images(), "oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
-		return fmt.Errorf("name image: %w", err)
+	const version = `{"imageLayoutVersion":"1.0.0"}`
+	file := filepath.Join(s.images(), "oci-layout")
+	if b, err := os.ReadFile(file); err != nil || string(b) != version {
+		if err := s.replace(file, []byte(version), true); err != nil {
+			return fmt.Errorf("name image: %w", err)
+		}
 	}
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return fmt.Errorf("name image: %w", err)
 	}
-	if err := s.replace(filepath.Join(s.images(), "index.json"), b); err != nil {
+	if err := s.replace(filepath.Join(s.images(), "index.json"), b, true); err != nil {
 		return fmt.Errorf("name image: %w", err)
 	}
 	return nil

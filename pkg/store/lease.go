@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -103,9 +104,10 @@ func (s *Store) together(do func() error) error {
 }
 
 // touch notes that a file is used now, and says whether it is still there. What
-// was noted less than touchEvery ago is safe from pruning as it is.
+// was noted less than touchEvery ago is safe from pruning as it is, but a use
+// since the start of the machine is noted in any case.
 func (s *Store) touch(path string, info fs.FileInfo) bool {
-	if time.Since(info.ModTime()) <= s.touchEvery {
+	if time.Since(info.ModTime()) <= s.touchEvery && !info.ModTime().Before(s.started) {
 		return true
 	}
 	err := s.together(func() error {
@@ -145,6 +147,12 @@ func (s *Store) leases() (use, error) {
 			continue
 		}
 		f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0)
+		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(e.Name(), leasePrefix) {
+			// Whoever began it died before it was locked: that is done under the
+			// store's lock. Or it is being removed.
+			u.stale = append(u.stale, path)
+			continue
+		}
 		if err != nil {
 			// No lease, or another user's. Nothing tells of its use but its age.
 			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandonedAfter {

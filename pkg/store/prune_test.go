@@ -1,15 +1,11 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	mathrand "math/rand"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,17 +18,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
-
-// writerArgument makes the test program a process that writes to a store until
-// it is killed.
-const writerArgument = "write-until-killed"
-
-func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == writerArgument {
-		writeUntilKilled(os.Args[2])
-	}
-	os.Exit(m.Run())
-}
 
 func put(t *testing.T, s *Store, content string) v1.Hash {
 	t.Helper()
@@ -296,53 +281,6 @@ func TestWhatIsLeftBehindGoes(t *testing.T) {
 	}
 }
 
-// builder does what a build does: it makes what is not on record, and relies on
-// what is.
-type builder struct {
-	s    *Store
-	name string
-}
-
-func (b *builder) build(ctx context.Context, seed int64) error {
-	img, err := random.Image(200, 2, random.WithSource(mathrand.NewSource(seed)))
-	if err != nil {
-		return err
-	}
-	key := fmt.Sprintf("layers/%d", seed)
-	var d v1.Descriptor
-	if ok, err := b.s.Record(key, &d); err != nil {
-		return err
-	} else if !ok || !b.s.Has(d.Digest) {
-		if d, err = b.s.PutImage(ctx, img); err != nil {
-			return err
-		}
-		if err := b.s.SetRecord(key, d); err != nil {
-			return err
-		}
-	} else if d, err = b.s.PutImage(ctx, img); err != nil { // what is missing of it
-		return err
-	}
-	time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
-	back, err := b.s.Image(d.Digest)
-	if err != nil {
-		return err
-	}
-	if err := validate.Image(back); err != nil {
-		return err
-	}
-	if err := b.s.SetName(b.name, d); err != nil {
-		return err
-	}
-	named, err := b.s.Named(b.name)
-	if err != nil {
-		return err
-	}
-	if back, err = b.s.Image(named.Digest); err != nil {
-		return err
-	}
-	return validate.Image(back)
-}
-
 func TestPruneBesideBuilds(t *testing.T) {
 	dir := t.TempDir()
 	openShort := func() *Store {
@@ -359,9 +297,8 @@ func TestPruneBesideBuilds(t *testing.T) {
 		builders.Go(func() {
 			for ctx.Err() == nil {
 				s := openShort()
-				b := builder{s, fmt.Sprintf("app:%d", n)}
 				for range 3 {
-					if err := b.build(t.Context(), rand.Int64N(12)); err != nil {
+					if _, err := do(t.Context(), s, rand.IntN(jobs)); err != nil {
 						t.Errorf("build %d after %d: %v", n, built[n], err)
 						return
 					}
@@ -392,100 +329,5 @@ func TestPruneBesideBuilds(t *testing.T) {
 	t.Logf("%v builds, %d blobs pruned", built, removed)
 	if removed == 0 {
 		t.Error("nothing was pruned")
-	}
-}
-
-// writeUntilKilled builds and prunes.
-func writeUntilKilled(dir string) {
-	s, err := Open(dir)
-	if err != nil {
-		panic(err)
-	}
-	work, err := s.TempDir("work-")
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println("ready")
-	for i := 0; ; i++ {
-		if err := os.WriteFile(filepath.Join(work, "file"), make([]byte, 1000), 0o644); err != nil {
-			panic(err)
-		}
-		b := builder{s, fmt.Sprintf("app:%d", i%3)}
-		if err := b.build(context.Background(), rand.Int64N(1000)); err != nil {
-			panic(err)
-		}
-		if i%4 == 3 {
-			if _, err := s.Prune(context.Background(), PruneOptions{All: i%8 == 7, MaxBytes: rand.Int64N(20000)}); err != nil {
-				panic(err)
-			}
-		}
-	}
-}
-
-func TestKilledAtAnyTime(t *testing.T) {
-	dir := t.TempDir()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for round := range 20 {
-		cmd := exec.Command(program, writerArgument, dir)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
-			t.Fatalf("round %d: %v: %s", round, err, stderr.String())
-		}
-		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // it was killed
-		if stderr.Len() > 0 {
-			t.Fatalf("round %d: %s", round, stderr.String())
-		}
-		intact(t, dir)
-	}
-}
-
-// intact checks a store that a process was killed over: what is there is right,
-// and nothing is left of the process.
-func intact(t *testing.T, dir string) {
-	t.Helper()
-	s := must(Open(dir))(t)
-	defer s.Close()
-	if left, err := os.ReadDir(s.tmp()); err != nil || len(left) != 1 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
-	blobs := must(os.ReadDir(s.blobs()))(t)
-	for _, e := range blobs {
-		r, _, err := s.Blob(v1.Hash{Algorithm: "sha256", Hex: e.Name()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, r); err != nil {
-			t.Error(err)
-		}
-		r.Close()
-	}
-	for i := range 3 {
-		if d, err := s.Named(fmt.Sprintf("app:%d", i)); err == nil {
-			img, err := s.Image(d.Digest)
-			if err == nil {
-				err = validate.Image(img)
-			}
-			if err != nil {
-				t.Errorf("image %d: %v", i, err)
-			}
-		}
-	}
-	if err := (&builder{s, "after:1"}).build(t.Context(), 1); err != nil {
-		t.Error(err)
 	}
 }

@@ -60,29 +60,6 @@ func TestPutAndBlob(t *testing.T) {
 	}
 }
 
-func TestDamagedBlobIsNoticedAndRemoved(t *testing.T) {
-	s := open(t)
-	h, _, err := s.Put(t.Context(), strings.NewReader("hello"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(s.File(h), []byte("jello"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	r, _, err := s.Blob(h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	var corrupt *CorruptError
-	if _, err := io.ReadAll(r); !errors.As(err, &corrupt) {
-		t.Errorf("damaged blob: %v", err)
-	}
-	if s.Has(h) {
-		t.Error("the damaged blob is still there")
-	}
-}
-
 func TestNothingIsLeftOfAnInterruptedPut(t *testing.T) {
 	s := open(t)
 	ctx, cancel := context.WithCancel(t.Context())
