@@ -319,7 +319,7 @@ func TestCheckHashes(t *testing.T) {
 func FuzzRequirements(f *testing.F) {
 	for _, s := range []string{
 		"a==1 --hash=sha256:00\\\n -r b\n", "-r b\n-c c", "-i https://${A}\n", "\xff\xfea\x00", "# coding: latin-1\n\xe9", "./x-1-py3-none-any.whl[a] ; os_name=='x'", "--no-b a,:all: # x",
-		"git+https://example.org/x", "a @ file:b-1-py3-none-any.whl", "-e '\\", "--find-links=\"a b\"",
+		"git+https://example.org/x", "a @ file:b-1-py3-none-any.whl", "-e '\\", "--find-links=\"a b\"", "./dir", "git+dir/[a]",
 	} {
 		f.Add([]byte(s))
 	}
@@ -340,7 +340,8 @@ func FuzzRequirements(f *testing.F) {
 			return
 		}
 		for _, q := range r.Requirements {
-			if !ValidName(q.Requirement.Key()) && !strings.HasSuffix(q.Requirement.Key(), "-") || q.Line == 0 {
+			name := q.Requirement.Key() // "" where only the directory tells it
+			if !ValidName(name) && !strings.HasSuffix(name, "-") && (name != "" || q.Path == "") || q.Line == 0 {
 				t.Fatalf("%+v", q)
 			}
 		}

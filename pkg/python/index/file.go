@@ -116,7 +116,11 @@ type link struct {
 // resolve makes a reference of a page absolute. A page from the network cannot
 // name files of this machine.
 func resolve(base *url.URL, ref string) (*url.URL, bool) {
-	u, err := base.Parse(strings.TrimSpace(ref))
+	ref = strings.TrimSpace(ref)
+	if strings.HasPrefix(ref, "//") {
+		ref = base.Scheme + ":" + ref // without a scheme net/url takes "//host::/"
+	}
+	u, err := base.Parse(ref)
 	if err != nil {
 		return nil, false
 	}

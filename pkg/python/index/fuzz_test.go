@@ -34,7 +34,7 @@ func checkLinks(t *testing.T, links []link) {
 func FuzzHTMLPage(f *testing.F) {
 	for _, seed := range []string{
 		`<base href="../x/"><a href="a-1-py3-none-any.whl#sha256=00" data-requires-python="&gt;=3" data-yanked>a</a>`,
-		`<a href='file:///etc/passwd'><a href="//u:p@h/a-1.zip"><a href="%zz"><a href="a%2fb-1.zip">`,
+		`<a href='file:///etc/passwd'><a href="//u:p@h/a-1.zip"><a href="%zz"><a href="a%2fb-1.zip"><a href="//u::/a-1.zip">`,
 		`<meta name="pypi:repository-version" content="2"><!-- <a href="x"> --><a`,
 	} {
 		f.Add([]byte(seed))

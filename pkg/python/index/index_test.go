@@ -103,6 +103,8 @@ func TestPageDetails(t *testing.T) {
 			[]string{"https://example.org/a-1.zip sha256=" + sum}, ""},
 		{"escaped name, credentials", "text/html", `<a href="https://u:p@example.org/a-1%2Blocal-py3-none-any.whl">a</a>`,
 			[]string{"https://example.org/a-1%2Blocal-py3-none-any.whl"}, ""},
+		{"host without a scheme", "text/html", `<a href="//files.example.org/a-1.zip">a</a><a href="//files.example.org::/a-2.zip">a</a><a href="https://files.example.org::/a-3.zip">`,
+			[]string{"http://files.example.org/a-1.zip"}, ""},
 		{"old name of core metadata", "text/html", `<a href="https://example.org/a-1-py3-none-any.whl" data-dist-info-metadata="true">a</a>`,
 			[]string{"https://example.org/a-1-py3-none-any.whl metadata"}, ""},
 		{"no file of this machine", "text/html", `<a href="file:///tmp/a-1-py3-none-any.whl">a</a><a href="javascript:a-1.zip">`, nil, ""},

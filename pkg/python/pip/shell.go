@@ -21,8 +21,6 @@ type shell struct {
 	vars    map[string]string // the others
 	noUnset bool              // set -u
 	steps   []Step
-	// only takes pip installs and nothing else, as Parse does.
-	only bool
 	// inactive is the environment without the virtual environment that is active.
 	inactive map[string]string
 }
@@ -71,7 +69,7 @@ func (p *shell) statements(list []*syntax.Stmt) error {
 func (p *shell) statement(s *syntax.Stmt) error {
 	line := int(s.Pos().Line())
 	for _, r := range s.Redirs {
-		if p.only || !isQuiet(r) {
+		if !isQuiet(r) {
 			return redirected(r)
 		}
 	}
@@ -93,13 +91,9 @@ func (p *shell) statement(s *syntax.Stmt) error {
 	case *syntax.CallExpr:
 		return p.call(c)
 	case *syntax.Block:
-		if !p.only {
-			return p.statements(c.Stmts)
-		}
+		return p.statements(c.Stmts)
 	case *syntax.Subshell:
-		if !p.only {
-			return p.subshell(c)
-		}
+		return p.subshell(c)
 	}
 	return notPip(source(s), line)
 }
@@ -202,11 +196,6 @@ func (p *shell) builtin(args []string, line int) (ok bool, err error) {
 		return true, p.set(args, line)
 	case "rm":
 		return true, p.remove(args, line)
-	}
-	if p.only {
-		return false, nil
-	}
-	switch args[0] {
 	case "true", ":", "echo":
 		return true, nil // prints at most
 	case "cd":
@@ -378,11 +367,7 @@ func (p *shell) remove(args []string, line int) error {
 			continue
 		}
 		dir := path.Clean(a)
-		known := slices.Contains([]string{"/root/.cache", "/root/.cache/pip", path.Join(p.env["HOME"], ".cache/pip")}, dir)
-		if !p.only {
-			known = path.IsAbs(dir) && (known || p.isCache(dir)) && !p.holdsEnvironment(dir)
-		}
-		if !known {
+		if !path.IsAbs(dir) || !p.isCache(dir) || p.holdsEnvironment(dir) {
 			return notPip("rm "+a, line)
 		}
 	}

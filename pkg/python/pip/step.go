@@ -67,35 +67,6 @@ func ParseStepsArgs(args []string, o ParseOptions) ([]Step, error) {
 	return p.steps, nil
 }
 
-// Parse reads a line that is made only of pip installs, as [ParseSteps] does it,
-// and without cd, virtual environments and dependency groups.
-func Parse(line string, o ParseOptions) ([]Install, error) {
-	p := newShell(o)
-	p.only = true
-	if err := p.script(line); err != nil {
-		return nil, err
-	}
-	return p.installs(), nil
-}
-
-// ParseArgs is [Parse] for a command in exec form.
-func ParseArgs(args []string, o ParseOptions) ([]Install, error) {
-	p := newShell(o)
-	p.only = true
-	if err := p.exec(args); err != nil {
-		return nil, err
-	}
-	return p.installs(), nil
-}
-
-func (p *shell) installs() []Install {
-	var out []Install
-	for _, s := range p.steps {
-		out = append(out, *s.Install)
-	}
-	return out
-}
-
 // exec reads a command that no shell has expanded.
 func (p *shell) exec(args []string) error {
 	if len(args) == 3 && isShell(args[0]) && isCommandFlag(args[1]) {

@@ -330,6 +330,9 @@ func FuzzParseSteps(f *testing.F) {
 			if set := countSet(s.Install != nil, s.Sync != nil, s.Venv != nil, s.Write != nil); set != 1 {
 				t.Errorf("%q gives a step with %d kinds", line, set)
 			}
+			if s.Install != nil && s.Install.IsEmpty() {
+				t.Errorf("%q gives an install of nothing", line)
+			}
 			for _, name := range absolutePaths(s) {
 				if name != "" && (!path.IsAbs(name) || path.Clean(name) != name) {
 					t.Errorf("%q gives the path %q", line, name)

@@ -13,7 +13,7 @@ type uvPlace struct {
 
 // uv reads the words after uv.
 func (p *shell) uv(c invocation) error {
-	if isVersion(c.args) && !p.only {
+	if isVersion(c.args) {
 		return nil
 	}
 	rest, err := uvCommand(c.args)
@@ -26,7 +26,6 @@ func (p *shell) uv(c invocation) error {
 	switch {
 	case rest[0] == "pip":
 		return p.uvPip(c, words, rest[1:])
-	case p.only:
 	case rest[0] == "sync":
 		return p.uvSync(c, words)
 	case rest[0] == "venv":
@@ -53,8 +52,8 @@ func (p *shell) uvPip(c invocation, words, after []string) error {
 	}
 	name := rest[0]
 	switch {
-	case name == "install", name == "sync" && !p.only:
-	case !p.only && len(rest) == 1 && (name == "list" || name == "freeze"):
+	case name == "install", name == "sync":
+	case len(rest) == 1 && (name == "list" || name == "freeze"):
 		return nil // prints
 	default:
 		return notPip(program+" "+name, c.line)

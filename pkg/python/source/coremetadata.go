@@ -206,40 +206,6 @@ func (s *sourceTree) licenseFiles(p *project.Project, patterns []string, require
 // defaultLicenses are the files that all back-ends take for licenses (PEP 639).
 func defaultLicenses() []string { return []string{"LICEN[CS]E*", "COPYING*", "NOTICE*", "AUTHORS*"} }
 
-// entryPoints returns the project's entry points by group.
-func entryPoints(p *project.Project) []project.EntryPointGroup {
-	var groups []project.EntryPointGroup
-	if len(p.Scripts) > 0 {
-		groups = append(groups, project.EntryPointGroup{Name: "console_scripts", EntryPoints: p.Scripts})
-	}
-	if len(p.GUIScripts) > 0 {
-		groups = append(groups, project.EntryPointGroup{Name: "gui_scripts", EntryPoints: p.GUIScripts})
-	}
-	for _, g := range p.EntryPoints {
-		if len(g.EntryPoints) > 0 {
-			groups = append(groups, g)
-		}
-	}
-	return groups
-}
-
-// entryPointsText writes entry_points.txt ("Entry points specification"), sorted.
-func entryPointsText(groups []project.EntryPointGroup) string {
-	var b strings.Builder
-	groups = slices.Clone(groups)
-	slices.SortStableFunc(groups, func(a, b project.EntryPointGroup) int { return strings.Compare(a.Name, b.Name) })
-	for _, g := range groups {
-		b.WriteString("[" + g.Name + "]\n")
-		points := slices.Clone(g.EntryPoints)
-		slices.SortStableFunc(points, func(a, b project.EntryPoint) int { return strings.Compare(a.Name, b.Name) })
-		for _, e := range points {
-			b.WriteString(e.Name + " = " + strings.TrimSpace(e.Object) + "\n")
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
-}
-
 // onlyDynamic refuses dynamic fields other than those that are known.
 func onlyDynamic(p *project.Project, known ...string) error {
 	for _, field := range p.Dynamic {

@@ -36,7 +36,7 @@ func planFlit(s *sourceTree, p *project.Project, version python.Version) (*plan,
 	if err != nil {
 		return nil, err
 	}
-	out := &plan{core: core, python: flitTag(p.RequiresPython), points: entryPoints(p), roots: []string{root}, pth: name + ".pth"}
+	out := &plan{core: core, python: flitTag(p.RequiresPython), points: s.entryPoints(p), roots: []string{root}, pth: name + ".pth"}
 	strip := root
 	if strip != "" {
 		strip += "/"

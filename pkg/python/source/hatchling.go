@@ -50,7 +50,7 @@ func planHatchling(s *sourceTree, p *project.Project, version python.Version) (*
 		return nil, err
 	}
 	h.core = core
-	h.out = &plan{core: core, python: majors(p.RequiresPython), points: entryPoints(p)}
+	h.out = &plan{core: core, python: majors(p.RequiresPython), points: s.entryPoints(p)}
 	if !h.bool("strict-naming", true) {
 		h.out.name = fileNameComponent(p.Name)
 	}

@@ -283,7 +283,7 @@ func (b *poetry) entryPoints() []project.EntryPointGroup {
 			p.Scripts = append(p.Scripts, project.EntryPoint{Name: name, Object: object})
 		}
 	}
-	return entryPoints(&p)
+	return b.s.entryPoints(&p)
 }
 
 // collect chooses the files of the wheel.

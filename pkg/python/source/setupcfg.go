@@ -364,9 +364,13 @@ func (b *setuptools) cfgEntryPoints(s iniSection, k iniKey) error {
 	for _, p := range points {
 		g.EntryPoints = append(g.EntryPoints, project.EntryPoint{Name: p[0], Object: p[1]})
 	}
-	if len(g.EntryPoints) > 0 {
-		b.points = append(b.points, g)
+	if len(g.EntryPoints) == 0 {
+		return nil
 	}
+	if _, reason := unclearPoint(g); reason != "" {
+		return cfgError(s, k, "%s", reason)
+	}
+	b.points = append(b.points, g)
 	return nil
 }
 

@@ -187,7 +187,7 @@ func (b *setuptools) readPyproject(cfg *ini) error {
 	}
 	b.core = core
 	b.core.platforms = t.strings("platforms")
-	b.points = entryPoints(b.p)
+	b.points = b.s.entryPoints(b.p)
 	b.core.license = b.p.License.Text
 	for _, f := range []string{b.p.License.File, b.p.Readme.File} {
 		if f != "" {

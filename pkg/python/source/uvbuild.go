@@ -51,7 +51,7 @@ func planUV(s *sourceTree, p *project.Project, version python.Version) (*plan, e
 	if err != nil {
 		return nil, err
 	}
-	out := &plan{core: core, python: "py3", points: entryPoints(p), roots: []string{root}}
+	out := &plan{core: core, python: "py3", points: s.entryPoints(p), roots: []string{root}}
 	out.pth = out.escaped() + ".pth"
 	for _, m := range modules {
 		m = path.Join(root, m)
