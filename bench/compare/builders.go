@@ -159,7 +159,7 @@ func (p *crane) push(ctx context.Context, tag string, _ bool) (measured, error) 
 	base := p.b.registry.host + "/base:1"
 	script := "set -e; "
 	if _, err := os.Stat(filepath.Join(p.c.dir, "requirements.txt")); err == nil {
-		script += fmt.Sprintf("rm -rf %[1]s; mkdir -p %[1]s; %[2]s pip install -q --no-index --find-links %[3]s --target %[1]s/usr/local/lib/python3.11/dist-packages --cache-dir %[4]s/uv --python-version 3.11 --python-platform x86_64-manylinux_2_28 --only-binary :all: -r %[5]s/requirements.txt; tar -C %[1]s -cf %[4]s/deps.tar .; %[6]s append --insecure -b %[7]s -f %[4]s/deps.tar -t %[8]s:deps >/dev/null; ",
+		script += fmt.Sprintf("rm -rf %[1]s; mkdir -p %[1]s; %[2]s pip install -q --no-index --find-links %[3]s --target %[1]s/usr/local/lib/python3.11/dist-packages --cache-dir %[4]s/uv --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: -r %[5]s/requirements.txt; tar -C %[1]s -cf %[4]s/deps.tar .; %[6]s append --insecure -b %[7]s -f %[4]s/deps.tar -t %[8]s:deps >/dev/null; ",
 			tree, p.b.uv, p.b.wheels, p.cache, p.c.dir, crane, base, p.repository)
 		base = p.repository + ":deps"
 	}

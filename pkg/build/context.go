@@ -87,8 +87,7 @@ func (b *Builder) sumCache(dir string, o Options) string {
 	if err != nil || o.NoCache {
 		return ""
 	}
-	name := sha256.Sum256([]byte(abs))
-	return filepath.Join(b.Store.Dir(), "stat", hex.EncodeToString(name[:16]))
+	return b.Store.RecordFile("stat/1 " + abs)
 }
 
 // sumOf finds out the digests of all files of contexts in a tree: those that are

@@ -11,6 +11,11 @@ import (
 	"path/filepath"
 )
 
+// RecordFile is the file for a record that its user reads and replaces himself,
+// in a form of its own. It is pruned as other records are, and may be gone at any
+// time.
+func (s *Store) RecordFile(key string) string { return s.recordFile(key) }
+
 // recordFile returns where the record of a key lies. Keys are free text; the
 // file's name is their digest.
 func (s *Store) recordFile(key string) string {
