@@ -81,6 +81,9 @@ func fileReference(req Requirement) (FileRequirement, error) {
 		}
 	}
 	local := u.Scheme == "" || u.Scheme == "file"
+	if local && file == "" {
+		return bad("names no file")
+	}
 	name, err := nameOfFile(path.Base(file))
 	switch {
 	case err != nil:

@@ -191,6 +191,9 @@ func TestRequirementsErrors(t *testing.T) {
 		{"ftp://example.org/a-1-py3-none-any.whl", "r.txt", 1, "scheme ftp", ""},
 		{"s3://example/a-1-py3-none-any.whl", "r.txt", 1, "scheme s3", ""},
 		{"file://example.org/a-1-py3-none-any.whl", "r.txt", 1, "another machine", ""},
+		{"?://0", "r.txt", 1, "names no file", ""},
+		{"b @ file:", "r.txt", 1, "names no file", ""},
+		{"file://localhost", "r.txt", 1, "names no file", ""},
 		{"b @ https://example.org/a-1-py3-none-any.whl", "r.txt", 1, "a file of a, not of b", ""},
 		{"./a.whl", "r.txt", 1, "wheel name", ""},
 		{"a; os_name", "r.txt", 1, "expected <=", ""},
@@ -319,7 +322,7 @@ func TestCheckHashes(t *testing.T) {
 func FuzzRequirements(f *testing.F) {
 	for _, s := range []string{
 		"a==1 --hash=sha256:00\\\n -r b\n", "-r b\n-c c", "-i https://${A}\n", "\xff\xfea\x00", "# coding: latin-1\n\xe9", "./x-1-py3-none-any.whl[a] ; os_name=='x'", "--no-b a,:all: # x",
-		"git+https://example.org/x", "a @ file:b-1-py3-none-any.whl", "-e '\\", "--find-links=\"a b\"", "./dir", "git+dir/[a]",
+		"git+https://example.org/x", "a @ file:b-1-py3-none-any.whl", "-e '\\", "--find-links=\"a b\"", "./dir", "git+dir/[a]", "?://0",
 	} {
 		f.Add([]byte(s))
 	}
