@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,4 +174,49 @@ func TestWhatAnImageTellsIsNotPutOnRecord(t *testing.T) {
 	if r := w.build(text); r.Descriptor.Digest != first.Descriptor.Digest {
 		t.Error("a later build believes what an image told an earlier one")
 	}
+}
+
+func TestDamagedWheelIsFetchedAgain(t *testing.T) {
+	w := newWorld(t).shop()
+	first := w.build("FROM python:3.13\nRUN pip install web\n")
+	var damaged int
+	for _, name := range []string{"web-1.0", "dep-2.0"} {
+		b, err := os.ReadFile(w.store.File(w.wheelOf(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range b[:len(b)/2] {
+			b[i] ^= 0x55
+		}
+		if err := os.WriteFile(w.store.File(w.wheelOf(name)), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		damaged++
+	}
+	for _, d := range w.manifest(first).Layers[2:] {
+		if err := os.Remove(w.store.File(d.Digest)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := w.build("FROM python:3.13\nRUN pip install web\n"); again.Descriptor.Digest != first.Descriptor.Digest {
+		t.Error("another digest")
+	}
+	if n := strings.Count(w.log.String(), "is damaged in the cache"); n != damaged {
+		t.Errorf("%d wheels are told of, not %d", n, damaged)
+	}
+}
+
+// wheelOf is the digest of a wheel that the index has.
+func (w *world) wheelOf(name string) v1.Hash {
+	w.Helper()
+	resp, err := http.Get(w.index.Origin() + "/files/" + name + "-py3-none-any.whl")
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer resp.Body.Close()
+	h, _, err := v1.SHA256(resp.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return h
 }

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"path"
 	"runtime"
@@ -357,8 +358,40 @@ func (l *lockedWheels) makeAll(ctx context.Context, list []*wheelLayer) error {
 	return group.Wait()
 }
 
-// write makes the bytes of a layer.
+// write makes the bytes of a layer. If that fails for a wheel whose file is
+// damaged, the wheel is fetched again.
 func (l *lockedWheels) write(ctx context.Context, wl *wheelLayer) (layers.Descriptor, error) {
+	d, err := l.writeOnce(ctx, wl)
+	if err == nil || ctx.Err() != nil || !l.mend(ctx, wl.of) {
+		return d, err
+	}
+	return l.writeOnce(ctx, wl)
+}
+
+// mend fetches those wheels again whose files are damaged; false: there are none,
+// or they cannot be had.
+func (l *lockedWheels) mend(ctx context.Context, list []*lockedOne) bool {
+	mended := false
+	for _, one := range list {
+		r, _, err := l.run.Store.Blob(one.blob.Hash)
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+			r.Close()
+		}
+		if err == nil {
+			continue
+		}
+		l.run.log().Warn(fmt.Sprintf("%s is damaged in the cache, and fetched again", one.name))
+		one.once = sync.Once{}
+		if l.get(ctx, one) != nil {
+			return false
+		}
+		mended = true
+	}
+	return mended
+}
+
+func (l *lockedWheels) writeOnce(ctx context.Context, wl *wheelLayer) (layers.Descriptor, error) {
 	trees := make([]layers.Tree, len(wl.of))
 	for i, one := range wl.of {
 		var err error
