@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -34,7 +35,7 @@ func (p *platformBuild) addOwn(ctx context.Context, step string, t layers.Tree, 
 	if err != nil {
 		return layers.Descriptor{}, err
 	}
-	if known && !p.plan.Options.NoCache && p.Store.Has(last.Layer) {
+	if known && !p.plan.Options.NoCache && p.whole(last.Layer) {
 		if f, err := os.Open(p.Store.File(last.Layer)); err == nil {
 			defer f.Close()
 			if info, err := f.Stat(); err == nil {
@@ -53,4 +54,16 @@ func (p *platformBuild) addOwn(ctx context.Context, step string, t layers.Tree, 
 		}
 	}
 	return d, nil
+}
+
+// whole says whether a blob is in the store, and undamaged. What is taken over
+// of it is checked for what it inflates to, which two forms can have in common.
+func (p *platformBuild) whole(digest v1.Hash) bool {
+	r, _, err := p.Store.Blob(digest)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err == nil
 }

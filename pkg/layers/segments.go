@@ -25,8 +25,10 @@ type Summed interface {
 // bytes. Segments of one key are alike, in whatever layer they are.
 type SegmentKey [sha256.Size]byte
 
-// Segments are parts of layers that were written before. What comes from them is
-// checked: a wrong one costs the time to make it again, and nothing else.
+// Segments are parts of layers that were written before. What they inflate to is
+// checked, so the layer's files are right whatever comes from them; that their
+// bytes are those that were written is for who gives them to see to, for the same
+// files have many deflated forms, and another gives another digest.
 type Segments interface {
 	// Segment appends the stored form of a segment to buf; false says that it
 	// is not known. Several workers call it at once.

@@ -174,7 +174,7 @@ func TestReuseAfterAChange(t *testing.T) {
 	before := write(t, tree(t, slices.Clone(base)...), nil)
 	r := rand.New(rand.NewPCG(3, 3))
 	total, most := 0, 0
-	const rounds = 60
+	const rounds = 30
 	for n := range rounds {
 		entries, i := slices.Clone(base), r.IntN(len(base))
 		switch n % 5 {
@@ -193,7 +193,7 @@ func TestReuseAfterAChange(t *testing.T) {
 		openedSince(tr)
 		after := write(t, tr, before.segments())
 		opened := openedSince(tr)
-		if n < 10 {
+		if n < 5 {
 			sameLayer(t, after, write(t, tr, nil))
 		}
 		changed := 0

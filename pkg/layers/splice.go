@@ -148,7 +148,10 @@ func (k *worker) begins(at int) {
 
 // group makes one segment of entries that come to at most size bytes.
 func (k *worker) group(entries []*Entry, size int64) error {
-	room := int(min(size, pieceSize)) + bufferSize - pieceSize
+	room := bufferSize // of one length, so that the next group can have it
+	if size < minGroup {
+		room = int(size) + bufferSize - pieceSize
+	}
 	k.tar, k.w.buf = k.p.buffers.get(room), k.p.buffers.get(room)
 	s := segment{}
 	if k.p.keyed {

@@ -413,27 +413,33 @@ func sameContent(a, b *Entry) (bool, error) {
 	defer rb.Close()
 	bufA, bufB := make([]byte, 32<<10), make([]byte, 32<<10)
 	for {
-		na, errA := io.ReadFull(ra, bufA)
-		nb, errB := io.ReadFull(rb, bufB)
+		na, errA := readFull(ra, bufA)
+		nb, errB := readFull(rb, bufB)
 		if !bytes.Equal(bufA[:na], bufB[:nb]) {
 			return false, nil
 		}
-		endA, endB := ended(errA), ended(errB)
+		endA, endB := errA == io.EOF, errB == io.EOF
 		switch {
-		case endA && endB:
-			return true, nil
 		case errA != nil && !endA:
-			return false, errA
+			return false, a.unread(errA)
 		case errB != nil && !endB:
-			return false, errB
-		case endA != endB:
-			return false, nil
+			return false, b.unread(errB)
+		case endA || endB:
+			return endA == endB, nil
 		}
 	}
 }
 
-func ended(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+// readFull fills p as far as r goes; io.EOF says that r has ended, in p or at its
+// end. Any other error is r's own: with io.ReadFull, an io.ErrUnexpectedEOF of r
+// could not be told from the end.
+func readFull(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var k int
+		k, err = r.Read(p[n:])
+		n += k
+	}
+	return n, err
 }
 
 // Overlay returns what is seen when upper is laid over lower: upper's entries,
