@@ -92,7 +92,6 @@ type bench struct {
 	work     string
 	registry *registry
 	results  []result
-	notes    []string
 }
 
 // write keeps the raw results.

@@ -24,7 +24,6 @@ const fetchers = 8
 // installStep is a RUN that is made of installs, on its way into layers.
 type installStep struct {
 	*stage
-	found  []pip.Step
 	at     *view  // with what the step has made so far
 	work   string // a folder for files taken out of the image
 	budget int    // how many layers it may come to
