@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -64,15 +66,37 @@ func (e *RepositoryNotFoundError) Hint() string {
 	return "make it first, or let boyabuild make it in ECR with --create-repository"
 }
 
+// ImageNotFoundError is that there is no image of a name, or none for a platform.
+type ImageNotFoundError struct {
+	Reference name.Reference
+	Platform  *v1.Platform // what the image is not for; nil if there is no image at all
+	Cause     error        // the registry's answer, where it was that
+}
+
+func (e *ImageNotFoundError) Error() string {
+	if e.Platform != nil {
+		return fmt.Sprintf("read image %s: it is not for %s", e.Reference, e.Platform)
+	}
+	return fmt.Sprintf("read image %s: there is none", e.Reference)
+}
+
+// Unwrap gives the registry's answer, if there was one.
+func (e *ImageNotFoundError) Unwrap() error { return e.Cause }
+
 // RegistryError is any other answer of a registry, or no answer.
 type RegistryError struct {
 	Repository name.Repository
+	Reading    bool   // by Fetch or Newest; else a push
 	Doing      string // "look at tag 1.0", "send blob sha256:…"
 	Cause      error
 }
 
 func (e *RegistryError) Error() string {
-	return fmt.Sprintf("push to %s: %s: %s", e.Repository, e.Doing, causeText(e.Cause))
+	activity := "push to"
+	if e.Reading {
+		activity = "read"
+	}
+	return fmt.Sprintf("%s %s: %s: %s", activity, e.Repository, e.Doing, causeText(e.Cause))
 }
 
 // Unwrap gives the cause.
@@ -90,6 +114,9 @@ func (e *RegistryError) Hint() string {
 	case http.StatusUnauthorized:
 		return fmt.Sprintf("%s wants credentials that it did not get or does not accept: AWS credentials for ECR, or docker login %s", registry, registry)
 	case http.StatusForbidden:
+		if e.Reading {
+			return fmt.Sprintf("these credentials may not read %s: reading from ECR needs the ecr: actions BatchGetImage, GetDownloadUrlForLayer and ListImages", e.Repository)
+		}
 		return fmt.Sprintf("these credentials may not do this in %s: pushing to ECR needs the ecr: actions BatchCheckLayerAvailability, BatchGetImage, InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload and PutImage", registry)
 	case http.StatusTooManyRequests:
 		return "the registry limits how often it is asked: try again in a minute"
@@ -97,34 +124,44 @@ func (e *RegistryError) Hint() string {
 	return ""
 }
 
-// registryError gives an error of go-containerregistry its place and its type.
-func (p *pusher) registryError(doing string, err error) error {
+// failed gives an error on the way to the registry its place and its type. One
+// that has them, or that is about an image and not the registry, stays as it is.
+func (c *connection) failed(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var t *transport.Error
-	if errors.As(err, &t) {
-		for _, d := range t.Errors {
-			if d.Code == transport.NameUnknownErrorCode {
-				return &RepositoryNotFoundError{Repository: p.repo, Cause: err}
-			}
-		}
+	var content *contentError
+	if errors.As(err, &content) {
+		return fmt.Errorf("push to %s: %w", c.repo, content)
 	}
-	return &RegistryError{Repository: p.repo, Doing: doing, Cause: err}
+	if hasCode(err, transport.NameUnknownErrorCode) {
+		return &RepositoryNotFoundError{Repository: c.repo, Cause: err}
+	}
+	return &RegistryError{Repository: c.repo, Doing: doing, Cause: err}
+}
+
+func hasCode(err error, code transport.ErrorCode) bool {
+	var t *transport.Error
+	return errors.As(err, &t) && slices.ContainsFunc(t.Errors, func(d transport.Diagnostic) bool { return d.Code == code })
 }
 
 // causeText is the part of an error that a person reads: without the URL that
-// go-containerregistry puts before a registry's answer, and on one line.
+// stands before a registry's answer or for want of one, for the URL of an upload
+// may be all that it takes to write there; and on one line.
 func causeText(err error) string {
 	if errors.Is(err, context.Canceled) {
 		return "interrupted"
 	}
 	var t *transport.Error
+	var u *url.Error
 	text := err.Error()
-	if errors.As(err, &t) {
+	switch {
+	case errors.As(err, &t):
 		bare := *t
 		bare.Request = nil
 		text = bare.Error()
+	case errors.As(err, &u):
+		text = u.Err.Error()
 	}
 	return strings.Join(strings.Fields(text), " ")
 }

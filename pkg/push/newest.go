@@ -4,122 +4,176 @@ import (
 	"cmp"
 	"context"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// maxTags bounds how many tags of a repository are looked at.
-const maxTags = 10_000
+// What is looked at of a repository's list of tags: registries give at most 1,000
+// a page.
+const (
+	maxTags  = 10_000
+	maxPages = 100
+)
 
-// Newest returns the tag of a repository's newest image, as far as tags tell:
-// the highest version among them but except. Numbers in tags count as numbers
-// (1.10 is above 1.9), what is marked as a pre-release is below its release, and
-// tags that are no versions, such as commits and branches, are below all that are. ""
-// says that there is none; so does a repository that does not exist.
+// Newest returns the tag of a repository's newest image, as far as tags tell; ""
+// if it has none but except, or does not exist. Tags that are versions are above
+// names such as main, and those above digests of commits; among each the highest
+// counts.
+//
+//   - A version begins with a number, or with v and a number. Numbers count as
+//     numbers: 1.10 is above 1.9, and a date above one before it.
+//   - A version with more to it is above the one without, 1.0.1, 1.0-2 and
+//     1.0.post1 above 1.0, unless what comes next marks a pre-release, which is
+//     below: dev, a or alpha, b or beta, pre or preview, rc or c, in this order,
+//     and snapshot, as dev.
+//   - The digest of a commit is 7 to 64 hexadecimal digits with a letter and a
+//     number among them, maybe after sha-, git- or commit-.
+//   - Tags under which signatures and the like are kept (sha256-…) are no images.
+//
+// At most 10,000 tags are looked at. The error is a *RegistryError.
 func Newest(ctx context.Context, repo name.Repository, except string, o Options) (string, error) {
-	p, err := newPusher(ctx, repo, o)
-	if err != nil {
-		return "", err
-	}
-	lister, err := p.puller.Lister(ctx, repo)
+	c := o.connection(repo, transport.PullScope)
 	best := ""
-	for seen := 0; err == nil && lister.HasNext() && seen < maxTags; {
-		var page *remote.Tags
-		if page, err = lister.Next(ctx); err != nil {
-			break
+	err := c.tags(ctx, func(tag string) {
+		if tag != except && !referrerTag.MatchString(tag) && (best == "" || compareTags(tag, best) > 0) {
+			best = tag
+		}
+	})
+	switch {
+	case err == nil:
+		return best, nil
+	case isNotFound(err):
+		return "", nil
+	}
+	return "", &RegistryError{Repository: repo, Reading: true, Doing: "its tags", Cause: err}
+}
+
+// tags gives each tag of the repository.
+func (c *connection) tags(ctx context.Context, each func(string)) error {
+	l, err := c.login(ctx)
+	if err != nil {
+		return err
+	}
+	lister, err := l.reads.Lister(ctx, c.repo)
+	if err != nil {
+		return err
+	}
+	seen := 0
+	for pages := 0; lister.HasNext() && seen < maxTags && pages < maxPages; pages++ {
+		page, err := lister.Next(ctx)
+		if err != nil {
+			return err
 		}
 		for _, tag := range page.Tags {
-			if tag != except && (best == "" || compareTags(tag, best) > 0) {
-				best = tag
-			}
+			each(tag)
 		}
 		seen += len(page.Tags)
 	}
-	if isNotFound(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", p.registryError("list its tags", err)
-	}
-	return best, nil
+	return nil
 }
 
-var versionTag = regexp.MustCompile(`^[vV]?[0-9]+([.\-_][0-9]+)*([.\-_+]?[0-9A-Za-z.\-_]*)?$`)
+var (
+	versionTag  = regexp.MustCompile(`^[vV]?[0-9]`)
+	commitTag   = regexp.MustCompile(`^(?:(?:sha|git|commit)-)?([0-9a-f]{7,64})$`)
+	referrerTag = regexp.MustCompile(`^sha(?:256|512)-[0-9a-f]{64}`) // OCI distribution specification, "Referrers Tag Schema"; cosign's
+	pieceOfTag  = regexp.MustCompile(`[0-9]+|[A-Za-z]+`)
+)
 
-// isVersion says whether a tag is a version: it begins with a number, and is not
-// the digest of a commit.
-func isVersion(tag string) bool {
-	if len(tag) >= 7 && !strings.ContainsAny(tag, ".-_") {
-		if _, err := strconv.ParseInt(tag, 10, 64); err != nil { // a date is a number
-			return false
-		}
+const (
+	commitRank = iota
+	nameRank
+	versionRank
+)
+
+// rank says what a tag is.
+func rank(tag string) int {
+	if m := commitTag.FindStringSubmatch(tag); m != nil && strings.ContainsAny(m[1], "abcdef") && strings.ContainsAny(m[1], "0123456789") {
+		return commitRank
 	}
-	return versionTag.MatchString(tag)
+	if versionTag.MatchString(tag) {
+		return versionRank
+	}
+	return nameRank
 }
 
-// compareTags orders tags by the versions that they are.
+// compareTags orders tags; only the same one is equal.
 func compareTags(a, b string) int {
-	va, vb := isVersion(a), isVersion(b)
-	if va != vb {
-		if va {
-			return 1
-		}
-		return -1
+	if c := cmp.Compare(rank(a), rank(b)); c != 0 {
+		return c
 	}
-	if !va {
-		return cmp.Compare(a, b)
+	if rank(a) == commitRank {
+		return cmp.Compare(a, b) // no order but this
 	}
 	x, y := pieces(a), pieces(b)
 	for i := range max(len(x), len(y)) {
-		switch {
-		case i == len(x):
-			return -after(y[i])
-		case i == len(y):
-			return after(x[i])
-		}
-		if c := comparePieces(x[i], y[i]); c != 0 {
+		// The end of a tag is a piece of its own between pre-releases and all else.
+		if c := comparePieces(piece(x, i), piece(y, i)); c != 0 {
 			return c
 		}
 	}
 	return cmp.Compare(a, b)
 }
 
-// after says whether a version with one piece more is above (1) or below (-1)
-// the one without: "1.0rc1" is below "1.0", and "1.0.1" above.
-func after(piece string) int {
-	if piece[0] >= '0' && piece[0] <= '9' {
-		return 1
+// pieces are the numbers and words of a tag, without the v before a version.
+func pieces(tag string) []string {
+	if versionTag.MatchString(tag) {
+		tag = strings.TrimLeft(tag, "vV")
 	}
-	switch strings.ToLower(piece) {
-	case "a", "alpha", "b", "beta", "c", "rc", "pre", "preview", "dev", "snapshot":
-		return -1
+	return pieceOfTag.FindAllString(strings.ToLower(tag), -1)
+}
+
+func piece(of []string, i int) string {
+	if i < len(of) {
+		return of[i]
 	}
-	return 1
+	return ""
 }
 
 func comparePieces(a, b string) int {
-	na, errA := strconv.ParseUint(a, 10, 64)
-	nb, errB := strconv.ParseUint(b, 10, 64)
-	switch {
-	case errA == nil && errB == nil:
-		return cmp.Compare(na, nb)
-	case errA == nil: // a number against a word
-		return -after(b)
-	case errB == nil:
-		return after(a)
+	ra, rb := rankOfPiece(a), rankOfPiece(b)
+	if ra != rb || ra != numberPiece {
+		return cmp.Or(cmp.Compare(ra, rb), compareWords(ra, a, b))
 	}
-	if x, y := after(a), after(b); x != y {
-		return cmp.Compare(x, y)
-	}
-	return cmp.Compare(strings.ToLower(a), strings.ToLower(b))
+	// Numbers of any length, leading zeros aside.
+	a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
 }
 
-var piece = regexp.MustCompile(`[0-9]+|[A-Za-z]+`)
+// compareWords orders other words than those of pre-releases by their letters.
+func compareWords(rank int, a, b string) int {
+	if rank == wordPiece {
+		return cmp.Compare(a, b)
+	}
+	return 0
+}
 
-// pieces are the numbers and words of a tag, without the "v" before a version.
-func pieces(tag string) []string {
-	return piece.FindAllString(strings.TrimLeft(tag, "vV"), -1)
+const (
+	endPiece = iota
+	wordPiece
+	numberPiece
+)
+
+// rankOfPiece orders what may come next in a version: PEP 440, "Summary of
+// permitted suffixes and relative ordering", where a number goes on above all.
+func rankOfPiece(s string) int {
+	switch s {
+	case "":
+		return endPiece
+	case "dev", "snapshot":
+		return -5
+	case "a", "alpha":
+		return -4
+	case "b", "beta":
+		return -3
+	case "pre", "preview":
+		return -2
+	case "c", "rc":
+		return -1
+	}
+	if s[0] >= '0' && s[0] <= '9' {
+		return numberPiece
+	}
+	return wordPiece
 }

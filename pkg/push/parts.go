@@ -1,103 +1,103 @@
 package push
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"log/slog"
-	"sync"
-	"sync/atomic"
+	"slices"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// pusher is one push into one repository.
-type pusher struct {
-	repo     name.Repository
-	puller   *remote.Puller
-	remote   *remote.Pusher
-	jobs     int
-	log      *slog.Logger
-	progress func(string, int64) io.WriteCloser
-	uploaded atomic.Int64
-	vouched  []Image
-	there    atomic.Pointer[map[v1.Hash]bool] // blobs that are not asked for
-}
-
-func newPusher(ctx context.Context, repo name.Repository, o Options) (*pusher, error) {
-	p := &pusher{repo: repo, jobs: o.Jobs, log: o.Log, progress: o.Progress, vouched: o.Vouched}
-	if p.jobs <= 0 {
-		p.jobs = defaultJobs
+// sendParts sends all that the manifest of img refers to: every blob first, each
+// once, several at a time, then the manifests of an index's children by their
+// digests, those of inner indexes after their own children.
+func (s *Session) sendParts(img Image) error {
+	var parts parts
+	if _, err := s.collect(img, &parts, false); err != nil {
+		return err
 	}
-	if p.log == nil {
-		p.log = slog.New(slog.DiscardHandler)
-	}
-	opts := []remote.Option{remote.WithContext(ctx), remote.WithJobs(p.jobs)}
-	if o.Keychain != nil {
-		opts = append(opts, remote.WithAuthFromKeychain(o.Keychain))
-	}
-	if o.Transport != nil {
-		opts = append(opts, remote.WithTransport(o.Transport))
-	}
-	if o.Retry.Steps > 0 {
-		opts = append(opts, remote.WithRetryBackoff(o.Retry))
-	}
-	if o.UserAgent != "" {
-		opts = append(opts, remote.WithUserAgent(o.UserAgent))
-	}
-	var err error
-	if p.puller, err = remote.NewPuller(opts...); err != nil {
-		return nil, p.registryError("prepare", err)
-	}
-	if p.remote, err = remote.NewPusher(opts...); err != nil {
-		return nil, p.registryError("prepare", err)
-	}
-	return p, nil
-}
-
-// putChild writes the manifest of an index's child by its digest.
-func (p *pusher) putChild(ctx context.Context, child Image) error {
-	digest, err := child.Digest()
+	layers, err := s.beginAll(parts.layers, true)
 	if err != nil {
 		return err
 	}
-	if err := p.remote.Put(ctx, p.repo.Digest(digest.String()), child); err != nil {
-		return p.registryError("write manifest "+digest.String(), err)
+	// A configuration is an image's own: if one of the layers is new, so is it, and
+	// need not be asked for. It is not waited for all of them to know that.
+	known := make(chan struct{})
+	go func() {
+		defer close(known)
+		wait(layers)
+	}()
+	select {
+	case <-known:
+	case <-s.lacking:
 	}
-	size, err := child.Size()
-	p.uploaded.Add(size)
-	return err
-}
-
-// gather adds all blobs of an image or index.
-func gather(img Image, ps *parts) error {
-	switch img := img.(type) {
-	case v1.Image:
-		return collectImage(img, ps)
-	case v1.ImageIndex:
-		children, err := partial.Manifests(img)
-		if err != nil {
+	configs, err := s.beginAll(parts.configs, !s.isNew())
+	if err != nil {
+		return err
+	}
+	wait(configs)
+	<-known
+	if err := s.ctx.Err(); err != nil {
+		return err // Finish says what ended the session
+	}
+	for _, child := range parts.children {
+		if err := s.putChild(child); err != nil {
 			return err
-		}
-		for _, c := range children {
-			if child, ok := c.(Image); ok {
-				if err := gather(child, ps); err != nil {
-					return err
-				}
-			}
 		}
 	}
 	return nil
 }
 
+// beginAll has blobs sent that are not on their way yet.
+func (s *Session) beginAll(blobs []v1.Layer, ask bool) ([]*sending, error) {
+	var begun []*sending
+	for _, l := range blobs {
+		b, err := s.begin(l, ask)
+		if err != nil {
+			return nil, err
+		}
+		if b != nil {
+			begun = append(begun, b)
+		}
+	}
+	return begun, nil
+}
+
+func wait(all []*sending) {
+	for _, b := range all {
+		<-b.done
+	}
+}
+
+// isNew says whether the image has a layer that the repository did not have.
+func (s *Session) isNew() bool {
+	select {
+	case <-s.lacking:
+		return !s.distrust.Load()
+	default:
+		return false
+	}
+}
+
+// putChild writes the manifest of an index's child by its digest.
+func (s *Session) putChild(child Image) error {
+	digest, err := child.Digest()
+	if err != nil {
+		return err
+	}
+	if err := s.c.put(s.ctx, s.c.repo.Digest(digest.String()), child); err != nil {
+		return s.c.failed("write manifest "+digest.String(), err)
+	}
+	size, err := child.Size()
+	s.uploaded.Add(size)
+	return err
+}
+
 // parts are what has to be in the repository before the manifest under the tag.
 type parts struct {
-	blobs    []v1.Layer // layers and configurations, each digest once
-	children []Image    // in the order to write them
-	seen     map[v1.Hash]bool
+	layers, configs []v1.Layer
+	children        []Image // in the order to write them
+	seen            map[v1.Hash]bool
 }
 
 func (ps *parts) new(h v1.Hash) bool {
@@ -111,125 +111,116 @@ func (ps *parts) new(h v1.Hash) bool {
 	return true
 }
 
-func (ps *parts) addBlob(l v1.Layer) error {
-	h, err := l.Digest()
-	if err != nil {
-		return err
-	}
-	if ps.new(h) {
-		ps.blobs = append(ps.blobs, l)
-	}
-	return nil
-}
-
-// collect gathers the parts of img and says whether the repository has its
-// manifest. What it has under a digest is whole (a registry takes no manifest
-// before its parts), so nothing below that is looked at: the same image under
-// a second tag costs one request.
-func (p *pusher) collect(ctx context.Context, img Image, ps *parts) (there bool, err error) {
+// collect gathers the parts of img, and says whether the repository has its
+// manifest, and so all of it.
+func (s *Session) collect(img Image, ps *parts, child bool) (there bool, err error) {
 	digest, err := img.Digest()
 	if err != nil {
 		return false, err
 	}
-	_, err = p.puller.Head(ctx, p.repo.Digest(digest.String()))
-	if err == nil {
-		p.log.Debug(fmt.Sprintf("manifest %s is already there", digest))
+	if s.trusts(digest) {
 		return true, nil
-	}
-	if !isNotFound(err) {
-		return false, p.registryError("look for manifest "+digest.String(), err)
 	}
 	switch img := img.(type) {
 	case v1.Image:
-		return false, collectImage(img, ps)
-	case v1.ImageIndex:
-		children, err := partial.Manifests(img)
+		layers, err := img.Layers()
 		if err != nil {
-			return false, fmt.Errorf("push to %s: read index %s: %w", p.repo, digest, err)
+			return false, fmt.Errorf("push to %s: read image %s: %w", s.c.repo, digest, err)
 		}
-		for _, child := range children {
-			if err := p.collectChild(ctx, child, ps); err != nil {
-				return false, err
-			}
+		config, err := partial.ConfigLayer(img)
+		if err != nil {
+			return false, fmt.Errorf("push to %s: read image %s: %w", s.c.repo, digest, err)
 		}
-		return false, nil
+		return s.collectImage(digest, layers, config, ps, child)
+	case v1.ImageIndex:
+		return s.collectIndex(digest, img, ps)
 	}
-	return false, fmt.Errorf("push to %s: %s is neither an image nor an index", p.repo, digest)
+	return false, fmt.Errorf("push to %s: %s is neither an image nor an index", s.c.repo, digest)
 }
 
-func (p *pusher) collectChild(ctx context.Context, child partial.Describable, ps *parts) error {
+// collectImage adds an image's blobs, unless the repository has the image. That is
+// asked if it may spare more questions than one: not of an image whose layers are
+// mostly on their way or known to be there.
+func (s *Session) collectImage(digest v1.Hash, layers []v1.Layer, config v1.Layer, ps *parts, child bool) (there bool, err error) {
+	digests := make([]v1.Hash, 0, len(layers)+1)
+	open := 0
+	for _, b := range append(slices.Clone(layers), config) {
+		h, err := b.Digest()
+		if err != nil {
+			return false, fmt.Errorf("push to %s: digest of a part of %s: %w", s.c.repo, digest, err)
+		}
+		digests = append(digests, h)
+		if !s.hasBegun(h) && !s.trusts(h) {
+			open++
+		}
+	}
+	if (open > 2 || child) && !s.proven.Load() && s.already(digest) {
+		return true, nil
+	}
+	for i, l := range layers {
+		if ps.new(digests[i]) {
+			ps.layers = append(ps.layers, l)
+		}
+	}
+	if ps.new(digests[len(layers)]) {
+		ps.configs = append(ps.configs, config)
+	}
+	return false, nil
+}
+
+func (s *Session) collectIndex(digest v1.Hash, idx v1.ImageIndex, ps *parts) (there bool, err error) {
+	if len(s.candidates()) == 0 && s.already(digest) {
+		return true, nil
+	}
+	children, err := partial.Manifests(idx)
+	if err != nil {
+		return false, fmt.Errorf("push to %s: read index %s: %w", s.c.repo, digest, err)
+	}
+	for _, child := range children {
+		if err := s.collectChild(child, ps); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func (s *Session) collectChild(child partial.Describable, ps *parts) error {
 	digest, err := child.Digest()
 	if err != nil {
 		return err
 	}
+	if !ps.new(digest) {
+		return nil
+	}
 	switch child := child.(type) {
 	case v1.Image, v1.ImageIndex:
-		if !ps.new(digest) {
-			return nil
-		}
 		img := child.(Image)
-		there, err := p.collect(ctx, img, ps)
+		there, err := s.collect(img, ps, true)
 		if err == nil && !there {
 			ps.children = append(ps.children, img)
 		}
 		return err
 	case v1.Layer:
-		return ps.addBlob(child)
+		ps.layers = append(ps.layers, child)
+		return nil
 	}
-	return fmt.Errorf("push to %s: the index refers to %s, which is not at hand", p.repo, digest)
+	return fmt.Errorf("push to %s: the index refers to %s, which is not at hand", s.c.repo, digest)
 }
 
-func collectImage(img v1.Image, ps *parts) error {
-	layers, err := img.Layers()
-	if err != nil {
-		return err
-	}
-	for _, l := range layers {
-		if err := ps.addBlob(l); err != nil {
-			return err
-		}
-	}
-	config, err := partial.ConfigLayer(img)
-	if err != nil {
-		return err
-	}
-	return ps.addBlob(config)
+func (s *Session) hasBegun(h v1.Hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun[h] != nil
 }
 
-// sendBlob has go-containerregistry ask for the blob, mount it from the
-// repository that the layer came from if the layer knows one, or else send it.
-func (p *pusher) sendBlob(ctx context.Context, l v1.Layer) error {
-	digest, err := l.Digest()
-	if err != nil {
-		return err
+// already asks whether the repository has a manifest of the image to be pushed.
+func (s *Session) already(digest v1.Hash) bool {
+	if s.distrust.Load() || !s.hasManifest(digest) {
+		return false
 	}
-	size, err := l.Size()
-	if err != nil {
-		return err
-	}
-	m := &metered{Layer: l, open: func() io.WriteCloser {
-		if p.progress == nil {
-			return nopMeter{io.Discard}
-		}
-		return p.progress("push "+shortDigest(digest), size)
-	}}
-	send := v1.Layer(m)
-	if from, ok := l.(*remote.MountableLayer); ok {
-		m.Layer = from.Layer
-		send = &remote.MountableLayer{Layer: m, Reference: from.Reference}
-	}
-	err = p.remote.Upload(ctx, p.repo, send)
-	sent := m.close()
-	if err != nil {
-		return p.registryError("send blob "+digest.String(), err)
-	}
-	p.uploaded.Add(sent)
-	if sent == 0 {
-		p.log.Debug(fmt.Sprintf("blob %s (%s) is already there", digest, bytesText(size)))
-	} else {
-		p.log.Debug(fmt.Sprintf("sent blob %s (%s)", digest, bytesText(size)))
-	}
-	return nil
+	s.assumed.Store(true)
+	s.log.Debug(fmt.Sprintf("manifest %s is already there", digest))
+	return true
 }
 
 func shortDigest(h v1.Hash) string {
@@ -238,66 +229,3 @@ func shortDigest(h v1.Hash) string {
 	}
 	return h.Hex
 }
-
-// metered is a layer that counts its bytes as they are sent. A retry sends
-// them again from the start; only bytes past the furthest point reached
-// advance the meter, so that it ends at the blob's size.
-type metered struct {
-	v1.Layer
-	open func() io.WriteCloser
-
-	mu    sync.Mutex
-	meter io.WriteCloser
-	most  int64
-}
-
-// Compressed opens the blob for one attempt at sending it.
-func (m *metered) Compressed() (io.ReadCloser, error) {
-	rc, err := m.Layer.Compressed()
-	if err != nil {
-		return nil, err
-	}
-	return &meteredReader{ReadCloser: rc, m: m}, nil
-}
-
-func (m *metered) reached(at int64, p []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	fresh := at - m.most
-	if fresh <= 0 {
-		return
-	}
-	if m.meter == nil {
-		m.meter = m.open()
-	}
-	m.most = at
-	_, _ = m.meter.Write(p[int64(len(p))-fresh:]) // a meter has no failures that matter to a push
-}
-
-// close ends the meter and says how many bytes of the blob were sent.
-func (m *metered) close() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.meter != nil {
-		_ = m.meter.Close()
-		m.meter = nil
-	}
-	return m.most
-}
-
-type meteredReader struct {
-	io.ReadCloser
-	m  *metered
-	at int64
-}
-
-func (r *meteredReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	r.at += int64(n)
-	r.m.reached(r.at, p[:n])
-	return n, err
-}
-
-type nopMeter struct{ io.Writer }
-
-func (nopMeter) Close() error { return nil }

@@ -7,13 +7,18 @@
 // push is refused, whatever the registry itself would have allowed. Tags are
 // for people and do not move; `latest`, which is meant to move, is refused.
 //
-// What is sent is sent in the order that keeps a registry whole at every
-// moment: blobs, then the manifests of an index's children by their digests,
+// A push may begin before its image is finished: a [Session] sends layers as they
+// become ready. What is sent is sent in the order that keeps a registry whole at
+// every moment: blobs, then the manifests of an index's children by their digests,
 // then the one manifest under the tag. An interrupted push leaves no tag.
 //
-// The package never deletes, never overwrites a tag, never reads an image
-// other than the one it is given, and knows nothing of any one registry's API
-// beyond the OCI distribution specification.
+// Requests are what a small change costs, so few are made: one login for all, one
+// question for all parts of an image that was pushed before, two requests for a
+// blob. [Newest] and [Fetch] find that image in the registry when it is not at hand.
+//
+// The package never deletes, never overwrites a tag, holds no layer in memory, and
+// knows nothing of any one registry's API beyond the OCI distribution
+// specification.
 package push
 
 import (
@@ -49,13 +54,20 @@ type Options struct {
 	// Transport carries the requests; nil is remote.DefaultTransport.
 	Transport http.RoundTripper
 	// Retry is how often and how long apart what failed for a passing reason
-	// (429, 5xx, a broken connection) is tried again; the zero value is
-	// go-containerregistry's own: three times, one and three seconds apart.
+	// (429, 5xx, a broken connection) is tried; a blob is sent again from its
+	// beginning. The zero value is three times, one and three seconds apart.
 	Retry remote.Backoff
-	// Vouched are images that the repository was seen to have. While it still has
-	// one, it is not asked for that image's blobs. Their layers are not read.
+	// Vouched are images that the repository may have: those that were pushed to it
+	// before, or that Fetch has read from it. While it has the manifest of one, it
+	// is not asked for that image's parts one by one; an image that Fetch has read
+	// from the repository itself is not even asked for. What Fetch has read from
+	// another repository of the registry is mounted from there. Of these images
+	// only manifests are read, which are to be at hand. If the registry refuses a
+	// manifest after all, every part is asked for and sent.
 	Vouched []Image
-	// Jobs is how many blobs are under way at once; 0 is 4.
+	// Logins are shared with other calls; nil is none.
+	Logins *Logins
+	// Jobs is how many blobs are sent at once; 0 is 4.
 	Jobs int
 	// UserAgent is put before go-containerregistry's own.
 	UserAgent string
@@ -66,8 +78,6 @@ type Options struct {
 	// from several goroutines. nil is none.
 	Progress func(what string, total int64) io.WriteCloser
 }
-
-const defaultJobs = 4
 
 // Result is what a push did.
 type Result struct {
@@ -88,7 +98,9 @@ type Result struct {
 // Errors: *LatestError; *TagExistsError when the tag names another digest;
 // *RepositoryNotFoundError; *RegistryError for everything else that a registry
 // or the way to it answers. All but the first wrap their cause, so an
-// interruption is found with errors.Is(err, context.Canceled).
+// interruption is found with errors.Is(err, context.Canceled). What is wrong with
+// the image itself, such as a layer that cannot be read, is none of these, and
+// wrapped.
 func Push(ctx context.Context, img Image, tag name.Tag, o Options) (Result, error) {
 	s, err := Begin(ctx, tag, o)
 	if err != nil {
@@ -97,43 +109,31 @@ func Push(ctx context.Context, img Image, tag name.Tag, o Options) (Result, erro
 	return s.Finish(ctx, img)
 }
 
-// names returns what the tag names; the zero hash where it is free.
-func (p *pusher) names(ctx context.Context, tag name.Tag) (v1.Hash, error) {
-	desc, err := p.puller.Head(ctx, tag)
-	if isNotFound(err) {
-		return v1.Hash{}, nil
-	}
-	if err != nil {
-		return v1.Hash{}, p.registryError("look at tag "+tag.TagStr(), err)
-	}
-	return desc.Digest, nil
-}
-
-// tagNames says whether the tag names the wanted digest. That it names another
-// one is a *TagExistsError.
-func (p *pusher) tagNames(ctx context.Context, tag name.Tag, want v1.Hash) (bool, error) {
-	have, err := p.names(ctx, tag)
+// tagNames asks whether the tag names the wanted digest. That it names another one
+// is a *TagExistsError.
+func (s *Session) tagNames(want v1.Hash) (bool, error) {
+	have, err := s.names()
 	if err != nil || have == (v1.Hash{}) {
 		return false, err
 	}
 	if have != want {
-		return false, &TagExistsError{Tag: tag, Have: have, Want: want}
+		return false, &TagExistsError{Tag: s.tag, Have: have, Want: want}
 	}
 	return true, nil
 }
 
-// putTag writes the manifest under the tag. A refusal by the registry is
-// looked into by reading the tag again: ECR, for one, answers TAG_INVALID to a
-// manifest that an immutable tag already names, the same digest included.
-func (p *pusher) putTag(ctx context.Context, tag name.Tag, img Image, want v1.Hash) error {
-	err := p.remote.Put(ctx, tag, img)
+// putTag writes the manifest under the tag. A refusal by the registry is looked
+// into by reading the tag again: ECR, for one, answers TAG_INVALID to a manifest
+// that an immutable tag already names, the same digest included.
+func (s *Session) putTag(img Image, want v1.Hash) error {
+	err := s.c.put(s.ctx, s.tag, img)
 	if err == nil {
 		size, err := img.Size()
-		p.uploaded.Add(size)
+		s.uploaded.Add(size)
 		return err
 	}
 	if tagRefused(err) {
-		same, readErr := p.tagNames(ctx, tag, want)
+		same, readErr := s.tagNames(want)
 		var exists *TagExistsError
 		if errors.As(readErr, &exists) {
 			exists.Cause = err
@@ -143,7 +143,7 @@ func (p *pusher) putTag(ctx context.Context, tag name.Tag, img Image, want v1.Ha
 			return nil
 		}
 	}
-	return p.registryError("write tag "+tag.TagStr(), err)
+	return s.c.failed("write tag "+s.tag.TagStr(), err)
 }
 
 // tagRefused is that the registry refused the manifest for what it is or for
@@ -155,12 +155,7 @@ func tagRefused(err error) bool {
 	if !errors.As(err, &e) {
 		return false
 	}
-	for _, d := range e.Errors {
-		if d.Code == transport.TagInvalidErrorCode {
-			return true
-		}
-	}
-	return e.StatusCode == http.StatusConflict || e.StatusCode == http.StatusPreconditionFailed
+	return hasCode(err, transport.TagInvalidErrorCode) || e.StatusCode == http.StatusConflict || e.StatusCode == http.StatusPreconditionFailed
 }
 
 func bytesText(n int64) string {

@@ -4,270 +4,316 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"golang.org/x/sync/errgroup"
 )
 
 // Session is a push that begins before its image is finished: layers are sent as
 // they become ready, and the manifest in the end.
+//
+// Before anything is sent, the tag is looked at. If it names an image, nothing is
+// sent at all: whether that is the image to be pushed, or the push is refused,
+// [Session.Finish] will know.
 type Session struct {
-	p      *pusher
-	tag    name.Tag
+	c        *connection
+	tag      name.Tag
+	log      *slog.Logger
+	progress func(string, int64) io.WriteCloser
+
 	ctx    context.Context
 	cancel context.CancelFunc
-	slots  chan struct{}
 	wait   sync.WaitGroup
+	asking chan struct{} // slots for questions about blobs, and
+	moving chan struct{} // for blobs on their way
 
-	// look asks once what the tag names: while it names something, nothing is
-	// sent, for the push will either be refused or has nothing to send.
-	look func() (v1.Hash, error)
-	// believe finds out once what need not be asked for.
-	believe func()
+	look      func() (v1.Hash, error) // what the tag names, asked once
+	lookedAt  atomic.Int64            // when that was, in Unix nanoseconds
+	uploaded  atomic.Int64            // bytes
+	sent      atomic.Bool             // a blob was sent or mounted
+	assumed   atomic.Bool             // something was not asked for
+	distrust  atomic.Bool             // everything is asked for
+	proven    atomic.Bool             // an image that was vouched for is there
+	manifests sync.Map                // by digest, a func() bool: whether it is there
+	lacking   chan struct{}           // closed when a layer is not there
+	lacks     func()                  // closes it
 
-	mu    sync.Mutex
-	begun map[v1.Hash]*sending
+	mu      sync.Mutex
+	vouched []*vouched
+	begun   map[v1.Hash]*sending
+	failure error // the first one
+	over    bool
 }
 
 // sending is one blob on its way.
-type sending struct {
-	done chan struct{}
-	err  error
-}
+type sending struct{ done chan struct{} }
 
-// Begin prepares a push to tag. Nothing is asked of the registry yet. The
-// error is a *LatestError, or about Options.
+const (
+	defaultJobs = 4
+	// askFactor is how many blobs are asked for for each that is sent at a time: a
+	// question takes a round trip and no bandwidth.
+	askFactor = 4
+	// fresh is how long it is known what a tag names: about as long as it takes to
+	// ask and to write it.
+	fresh = time.Second
+)
+
+// Begin prepares a push to tag. Nothing is asked of the registry yet. The error is
+// a *LatestError. The session ends with Finish, with Close, or with ctx.
 func Begin(ctx context.Context, tag name.Tag, o Options) (*Session, error) {
 	if tag.TagStr() == "latest" {
 		return nil, &LatestError{Tag: tag}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	p, err := newPusher(ctx, tag.Context(), o)
-	if err != nil {
-		cancel()
-		return nil, err
+	s := &Session{
+		c: o.connection(tag.Context(), transport.PushScope), tag: tag, log: o.Log, progress: o.Progress,
+		begun: map[v1.Hash]*sending{}, lacking: make(chan struct{}),
 	}
-	s := &Session{p: p, tag: tag, ctx: ctx, cancel: cancel, slots: make(chan struct{}, p.jobs), begun: map[v1.Hash]*sending{}}
-	s.believe = sync.OnceFunc(func() { p.believe(ctx) })
-	s.look = sync.OnceValues(func() (v1.Hash, error) { return p.names(ctx, tag) })
+	s.lacks = sync.OnceFunc(func() { close(s.lacking) })
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	jobs := o.Jobs
+	if jobs <= 0 {
+		jobs = defaultJobs
+	}
+	s.asking, s.moving = make(chan struct{}, askFactor*jobs), make(chan struct{}, jobs)
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.look = sync.OnceValues(s.names)
+	for _, img := range o.Vouched {
+		s.Vouch(img)
+	}
 	return s, nil
 }
 
-// Send begins to send a layer that the image will have, unless the repository
-// has it already or the layer was sent before. It does not wait; what goes wrong
-// is told by Finish. It may be called by several goroutines.
+// names asks what the tag names; the zero hash where it is free.
+func (s *Session) names() (v1.Hash, error) {
+	have, err := s.c.head(s.ctx, s.tag)
+	s.lookedAt.Store(time.Now().UnixNano())
+	return have, s.c.failed("look at tag "+s.tag.TagStr(), err)
+}
+
+// Send begins to send a layer that the image will have, unless the repository has
+// it already or the layer was sent before. It does not wait. What goes wrong ends
+// the session and is told by Finish. It may be called by several goroutines; after
+// Finish or Close it does nothing.
 func (s *Session) Send(l v1.Layer) {
+	if _, err := s.begin(l, true); err != nil {
+		s.fail(err)
+	}
+}
+
+// begin has a blob sent in the background, each once. It is asked for first, or
+// else sent even if it is there.
+func (s *Session) begin(l v1.Layer, ask bool) (*sending, error) {
 	digest, err := l.Digest()
 	if err != nil {
-		return // Finish will meet it again
+		return nil, fmt.Errorf("push to %s: digest of a layer: %w", s.c.repo, err)
 	}
-	b, mine := s.claim(digest)
-	if !mine {
-		return
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.begun[digest]
+	if b != nil || s.over {
+		return b, nil
 	}
+	b = &sending{done: make(chan struct{})}
+	s.begun[digest] = b
 	s.wait.Go(func() {
 		defer close(b.done)
-		if now, err := s.look(); err != nil || now != (v1.Hash{}) {
-			s.disclaim(digest)
-			return
+		if err := s.settle(l, digest, ask); err != nil {
+			s.fail(err)
 		}
-		if s.believe(); s.p.vouchedFor(l) {
-			return // its turn comes again if that turns out to be wrong
-		}
-		b.err = s.send(s.ctx, l)
 	})
+	return b, nil
 }
 
-// claim says whether the caller is the one to send a blob.
-func (s *Session) claim(digest v1.Hash) (*sending, bool) {
+// fail ends the session. What fails because it has ended is of no interest.
+func (s *Session) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b, ok := s.begun[digest]; ok {
-		return b, false
+	if s.failure == nil && s.ctx.Err() == nil {
+		s.failure = err
+		s.cancel()
 	}
-	b := &sending{done: make(chan struct{})}
-	s.begun[digest] = b
-	return b, true
 }
 
-// disclaim forgets a blob that was not sent after all.
-func (s *Session) disclaim(digest v1.Hash) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.begun, digest)
-}
-
-// send sends a blob when one of the slots is free.
-func (s *Session) send(ctx context.Context, l v1.Layer) error {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return s.p.registryError("send blobs", ctx.Err())
+// settle sees to it that the repository has a blob.
+func (s *Session) settle(l v1.Layer, digest v1.Hash, ask bool) error {
+	if have, err := s.look(); err != nil || have != (v1.Hash{}) {
+		return err
 	}
-	defer func() { <-s.slots }()
-	return s.p.sendBlob(ctx, l)
+	if s.trusts(digest) {
+		return nil
+	}
+	if from, ok := s.c.source(l); ok && from.Name() == s.c.repo.Name() && !s.distrust.Load() {
+		s.assumed.Store(true) // it was read from a manifest of this very repository
+		return nil
+	}
+	mediaType, err := l.MediaType()
+	if err != nil {
+		return s.c.failed("", &contentError{digest, err})
+	}
+	if !mediaType.IsDistributable() {
+		return nil // OCI image specification, "Non-Distributable Layers": not to be uploaded
+	}
+	return s.c.failed("send blob "+digest.String(), s.send(l, digest, ask))
 }
 
-// ensure sends a blob, or waits for it if it is on its way.
-func (s *Session) ensure(ctx context.Context, l v1.Layer) error {
-	digest, err := l.Digest()
+// send sends a blob, unless it is there.
+func (s *Session) send(l v1.Layer, digest v1.Hash, ask bool) error {
+	size, err := l.Size()
+	if err != nil {
+		return &contentError{digest, err}
+	}
+	u := &upload{c: s.c, digest: digest, size: size, from: s.sources(l, digest)}
+	u.body = &metered{layer: l, digest: digest, show: func() io.WriteCloser {
+		if s.progress == nil {
+			return nopMeter{io.Discard}
+		}
+		return s.progress("push "+shortDigest(digest), size)
+	}}
+	if ask {
+		there, err := within(s.ctx, s.asking, func() (bool, error) { return u.there(s.ctx) })
+		if err != nil {
+			return err
+		}
+		if there {
+			s.log.Debug(fmt.Sprintf("blob %s (%s) is already there", digest, bytesText(size)))
+			return nil
+		}
+		s.lacks()
+	}
+	_, err = within(s.ctx, s.moving, func() (bool, error) { return true, u.run(s.ctx) })
+	bytes := u.body.close()
 	if err != nil {
 		return err
 	}
-	b, mine := s.claim(digest)
-	if mine {
-		defer close(b.done)
-		b.err = s.send(ctx, l)
-		return b.err
+	s.sent.Store(true)
+	s.uploaded.Add(bytes)
+	if bytes > 0 {
+		s.log.Debug(fmt.Sprintf("sent blob %s (%s)", digest, bytesText(bytes)))
+	} else {
+		s.log.Debug(fmt.Sprintf("blob %s (%s) comes from another repository", digest, bytesText(size)))
 	}
+	return nil
+}
+
+// within does something while it holds one of the slots.
+func within(ctx context.Context, slots chan struct{}, do func() (bool, error)) (bool, error) {
 	select {
-	case <-b.done:
-		return b.err
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+		return do()
 	case <-ctx.Done():
-		return s.p.registryError("send blobs", ctx.Err())
+		return false, ctx.Err()
 	}
 }
 
-// Finish sends what the repository does not have of img, and makes the tag name
-// it. The rules and the errors are those of [Push].
+// Finish sends what the repository does not have of img, waits for what is being
+// sent, and makes the tag name the image. The rules and the errors are those of
+// [Push]; an error with any layer given to Send is one of them. The session ends.
 func (s *Session) Finish(ctx context.Context, img Image) (Result, error) {
 	defer s.Close()
+	defer context.AfterFunc(ctx, s.cancel)()
 	want, err := img.Digest()
 	if err != nil {
 		return Result{}, fmt.Errorf("push %s: digest of the image: %w", s.tag, err)
 	}
-	result := Result{Digest: s.tag.Context().Digest(want.String())}
-	have, err := s.look()
+	already, err := s.finish(img, want)
+	if s.ctx.Err() != nil && err != nil {
+		err = s.stopped(ctx)
+	}
 	if err != nil {
 		return Result{}, err
 	}
-	if have == want {
-		s.p.log.Info(fmt.Sprintf("%s is already there with the same digest: nothing to upload", s.tag))
-		result.Already = true
-		return result, nil
+	result := Result{Digest: s.c.repo.Digest(want.String()), Already: already, Uploaded: s.uploaded.Load()}
+	if already {
+		s.log.Info(fmt.Sprintf("%s is already there with the same digest: nothing to upload", s.tag))
+	} else {
+		s.log.Info(fmt.Sprintf("pushed %s as %s, %s uploaded", s.tag, want, bytesText(result.Uploaded)))
 	}
-	if have != (v1.Hash{}) {
-		return Result{}, &TagExistsError{Tag: s.tag, Have: have, Want: want}
-	}
-	if err := s.finish(ctx, img, want); err != nil {
-		return Result{}, err
-	}
-	result.Uploaded = s.p.uploaded.Load()
-	s.p.log.Info(fmt.Sprintf("pushed %s as %s, %s uploaded", s.tag, want, bytesText(result.Uploaded)))
 	return result, nil
 }
 
-func (s *Session) finish(ctx context.Context, img Image, want v1.Hash) error {
-	s.believe()
-	err := s.parts(ctx, img, want)
-	if err == nil || !s.p.doubt(err) {
-		return err
-	}
-	// The registry does not have a blob that a manifest it has refers to.
-	s.p.log.Warn(fmt.Sprintf("%s lacks a layer of an image that it has: every layer is looked at", s.p.repo))
+// stopped is why the session ended before its time.
+func (s *Session) stopped(ctx context.Context) error {
 	s.mu.Lock()
-	clear(s.begun)
-	s.mu.Unlock()
-	return s.parts(ctx, img, want)
+	defer s.mu.Unlock()
+	switch {
+	case s.failure != nil:
+		return s.failure
+	case ctx.Err() != nil:
+		return s.c.failed("send blobs", ctx.Err())
+	}
+	return s.c.failed("send blobs", s.ctx.Err())
+}
+
+func (s *Session) finish(img Image, want v1.Hash) (already bool, err error) {
+	// That the tag named an image once since Begin is as good as that it names it
+	// now: a push takes place at one moment between its beginning and its end.
+	have, err := s.look()
+	if err != nil || have == want {
+		return err == nil, err
+	}
+	if have != (v1.Hash{}) {
+		return false, &TagExistsError{Tag: s.tag, Have: have, Want: want}
+	}
+	err = s.parts(img, want)
+	if s.assumed.Load() && lacksParts(err) {
+		s.log.Warn(fmt.Sprintf("%s lacks a part of an image that it has: every part is looked at", s.c.repo))
+		s.distrust.Store(true)
+		s.mu.Lock()
+		clear(s.begun)
+		s.mu.Unlock()
+		err = s.parts(img, want)
+	}
+	return false, err
+}
+
+// lacksParts is that a registry refused a manifest for what it is, and not for
+// the tag or for who asks. There is a code for parts that it does not have,
+// MANIFEST_BLOB_UNKNOWN, but not all use it.
+func lacksParts(err error) bool {
+	var answer *transport.Error
+	var exists *TagExistsError
+	var nowhere *RepositoryNotFoundError
+	if !errors.As(err, &answer) || errors.As(err, &exists) || errors.As(err, &nowhere) || tagRefused(err) {
+		return false
+	}
+	switch answer.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return false
+	}
+	return answer.StatusCode/100 == 4 && !passing(err)
 }
 
 // parts sends what is missing of an image, and the manifest under the tag.
-func (s *Session) parts(ctx context.Context, img Image, want v1.Hash) error {
-	if err := s.sendParts(ctx, img); err != nil {
+func (s *Session) parts(img Image, want v1.Hash) error {
+	if err := s.sendParts(img); err != nil {
 		return err
 	}
 	// Another push may have taken the tag while the blobs were under way. A
 	// registry whose tags are mutable would let us overwrite it.
-	same, err := s.p.tagNames(ctx, s.tag, want)
-	if err != nil || same {
-		return err
-	}
-	return s.p.putTag(ctx, s.tag, img, want)
-}
-
-// sendParts sends all that the manifest of img refers to: every blob first,
-// each once, several at a time, then the manifests of an index's children by
-// their digests, those of inner indexes after their own children.
-func (s *Session) sendParts(ctx context.Context, img Image) error {
-	var parts parts
-	if _, err := s.p.collect(ctx, img, &parts); err != nil {
-		return err
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	for _, blob := range parts.blobs {
-		if s.p.vouchedFor(blob) {
-			continue
-		}
-		g.Go(func() error { return s.ensure(gctx, blob) })
-	}
-	if err := g.Wait(); err != nil {
-		// Report an interruption as such, whichever request it happened to hit.
-		if ctx.Err() != nil {
-			return s.p.registryError("send blobs", ctx.Err())
-		}
-		return err
-	}
-	for _, child := range parts.children {
-		if err := s.p.putChild(ctx, child); err != nil {
+	if s.sent.Load() || time.Since(time.Unix(0, s.lookedAt.Load())) > fresh {
+		if same, err := s.tagNames(want); err != nil || same {
 			return err
 		}
 	}
-	return nil
+	return s.putTag(img, want)
 }
 
 // Close ends the push: what is being sent stops. After Finish it does nothing.
 func (s *Session) Close() error {
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
 	s.cancel()
 	s.wait.Wait()
 	return nil
-}
-
-// believe finds out which of the images that are vouched for the repository has:
-// it has their blobs, too, for it takes no manifest before its parts.
-func (p *pusher) believe(ctx context.Context) {
-	there := map[v1.Hash]bool{}
-	defer func() { p.there.Store(&there) }()
-	for _, img := range p.vouched {
-		digest, err := img.Digest()
-		if err != nil {
-			continue
-		}
-		if _, err := p.puller.Head(ctx, p.repo.Digest(digest.String())); err != nil {
-			continue // each blob is looked at
-		}
-		var all parts
-		if err := gather(img, &all); err != nil {
-			continue
-		}
-		for _, b := range all.blobs {
-			if h, err := b.Digest(); err == nil {
-				there[h] = true
-			}
-		}
-	}
-}
-
-// vouchedFor says whether the repository is known to have a blob.
-func (p *pusher) vouchedFor(l v1.Layer) bool {
-	h, err := l.Digest()
-	there := p.there.Load()
-	return err == nil && there != nil && (*there)[h]
-}
-
-// doubt ends the belief in what was vouched for, if the registry has refused a
-// manifest for it.
-func (p *pusher) doubt(err error) bool {
-	var answer *transport.Error
-	if there := p.there.Load(); there == nil || len(*there) == 0 || !errors.As(err, &answer) || answer.StatusCode < 400 || answer.StatusCode >= 500 {
-		return false
-	}
-	var exists *TagExistsError
-	if errors.As(err, &exists) {
-		return false
-	}
-	p.there.Store(nil)
-	return true
 }

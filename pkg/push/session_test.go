@@ -1,15 +1,17 @@
 package push
 
 import (
+	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
@@ -82,84 +84,110 @@ func TestSessionTagTaken(t *testing.T) {
 	}
 }
 
-func TestVouchedLayersAreNotAskedFor(t *testing.T) {
-	var lacks atomic.Bool // a blob is gone though a manifest refers to it
+func TestSessionTellsOfALayerThatCannotBeSent(t *testing.T) {
 	host := serve(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/") && lacks.CompareAndSwap(true, false) {
-				http.Error(w, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`, http.StatusBadRequest)
+			if r.Method == http.MethodPost {
+				http.Error(w, `{"errors":[{"code":"DENIED"}]}`, http.StatusForbidden)
 				return
 			}
 			next.ServeHTTP(w, r)
 		})
 	})
-	first := randomImage(t, 30)
-	if _, err := Push(t.Context(), first, newTag(t, host+"/shop/web:1.0"), Options{}); err != nil {
-		t.Fatal(err)
+	img := randomImage(t, 3)
+	s := begin(t, newTag(t, host+"/shop/web:1.0"), Options{Retry: quick})
+	for _, l := range layersOf(t, img) {
+		s.Send(l)
 	}
-	l, err := random.Layer(1000, types.OCILayer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	next, err := mutate.AppendLayers(first, l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := &counting{}
-	if _, err := Push(t.Context(), next, newTag(t, host+"/shop/web:1.1"), Options{Transport: tr, Vouched: []Image{first}}); err != nil {
-		t.Fatal(err)
-	}
-	calls := tr.take()
-	if n := count(calls, "HEAD", "/blobs/"); n != 2 { // the new layer and the configuration
-		t.Errorf("%d blobs were asked for: %v", n, calls)
-	}
-	t.Logf("%d requests for one new layer of 31", len(calls))
-
-	lacks.Store(true)
-	if _, err := Push(t.Context(), mustAnnotate(t, next), newTag(t, host+"/shop/web:1.2"), Options{Transport: tr, Vouched: []Image{first}}); err != nil {
-		t.Fatal(err)
-	}
-	if n := count(tr.take(), "HEAD", "/blobs/"); n < 32 {
-		t.Errorf("when the registry lacks a blob only %d are asked for", n)
+	s.wait.Wait()
+	_, err := s.Finish(t.Context(), img)
+	var refused *RegistryError
+	if !errors.As(err, &refused) || refused.Hint() == "" || !strings.Contains(err.Error(), "DENIED") {
+		t.Errorf("err = %v", err)
 	}
 }
 
-func mustAnnotate(t *testing.T, img v1.Image) Image {
-	t.Helper()
-	return mutate.Annotations(img, map[string]string{"x": "y"}).(v1.Image)
-}
-
-func TestNewest(t *testing.T) {
-	host := serve(t, nil)
-	img := randomImage(t, 1)
-	repo := newTag(t, host+"/shop/web:x").Context()
-	if got, err := Newest(t.Context(), repo, "", Options{}); err != nil || got != "" {
-		t.Fatalf("of no repository: %q, %v", got, err)
-	}
-	for _, tag := range []string{"1.9", "1.10", "main", "deadbeef", "1.10rc1", "zzz"} {
-		if _, err := Push(t.Context(), img, repo.Tag(tag), Options{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for except, want := range map[string]string{"": "1.10", "1.10": "1.10rc1"} {
-		if got, err := Newest(t.Context(), repo, except, Options{}); err != nil || got != want {
-			t.Errorf("but %q: %q, %v, want %q", except, got, err, want)
-		}
-	}
-}
-
-func TestCompareTags(t *testing.T) {
-	order := []string{"latest", "main", "1.0a1", "1.0b2", "1.0rc1", "1.0", "1.0-1", "1.0.1", "v1.9", "1.10", "2024.1", "20240501", "20240502-3"}
-	for i, a := range order {
-		for k, b := range order {
-			got := compareTags(a, b)
-			if i < k && got >= 0 || i > k && got <= 0 || i == k && got != 0 {
-				t.Errorf("%s against %s: %d", a, b, got)
+func TestSessionEnds(t *testing.T) {
+	started, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	host := serve(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isBlobPut(r) {
+				once.Do(func() { close(started) })
+				select {
+				case <-release:
+				case <-r.Context().Done():
+				}
+				return
 			}
-		}
+			next.ServeHTTP(w, r)
+		})
+	})
+	defer close(release)
+	img := randomImage(t, 2)
+	tag := newTag(t, host+"/shop/web:1.0")
+
+	s := begin(t, tag, Options{})
+	s.Send(layersOf(t, img)[0])
+	<-started
+	if err := s.Close(); err != nil { // hangs unless it stops what is being sent
+		t.Fatal(err)
 	}
-	commits := []string{"deadbeefcafe", "1234567a"}
-	if slices.ContainsFunc(commits, isVersion) {
-		t.Errorf("a commit is taken for a version")
+	s.Send(layersOf(t, img)[1])
+	if _, err := s.Finish(t.Context(), img); !errors.Is(err, context.Canceled) {
+		t.Errorf("Finish after Close: %v", err)
 	}
+
+	s = begin(t, tag, Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Finish(ctx, img); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Finish in no time: %v", err)
+	}
+}
+
+func TestSessionIsBounded(t *testing.T) {
+	var now, most atomic.Int32
+	host := serve(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isBlobPut(r) {
+				n := now.Add(1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(2 * time.Millisecond)
+				defer now.Add(-1)
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	img := randomImage(t, 20)
+	s := begin(t, newTag(t, host+"/shop/web:1.0"), Options{Jobs: 3})
+	for _, l := range layersOf(t, img) {
+		s.Send(l)
+	}
+	if _, err := s.Finish(t.Context(), img); err != nil {
+		t.Fatal(err)
+	}
+	if n := most.Load(); n < 2 || n > 3 {
+		t.Errorf("%d blobs were sent at once, of at most 3", n)
+	}
+}
+
+func begin(t *testing.T, tag name.Tag, o Options) *Session {
+	t.Helper()
+	s, err := Begin(t.Context(), tag, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func layersOf(t *testing.T, img v1.Image) []v1.Layer {
+	t.Helper()
+	list, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
