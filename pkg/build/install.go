@@ -79,22 +79,29 @@ func (t *installStep) count(l python.Lock) {
 // wheels, and some for the rest. If the step is on record, and nothing that it
 // depends on has changed, its layers are known without more.
 func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy string) error {
-	found, err := s.commands(ctx, step)
+	over, err := s.mounted(ctx, step)
+	if err != nil {
+		return err
+	}
+	found, err := over.commands(ctx, step)
 	if err != nil {
 		return err
 	}
 	a := dockerfile.Applied{Step: step, CreatedBy: createdBy}
-	key := s.installKey(ctx, found)
+	key := over.installKey(ctx, found, step.Mounts)
 	if key != "" {
 		rec, ok, err := s.run.records.step(ctx, key)
 		if err != nil {
 			return stepFault(step.Origin, err)
 		}
 		if ok {
-			return s.recorded(ctx, a, key, rec, s.again(step.Origin, found))
+			return s.recorded(ctx, a, key, rec, over.again(step.Origin, found))
 		}
 	}
-	t, err := s.installed(ctx, found, s.run.pinned[key])
+	t, err := over.installed(ctx, found, s.run.pinned[key])
+	if err == nil {
+		err = lost(step.Mounts, t.parts)
+	}
 	if err != nil {
 		return stepFault(step.Origin, err)
 	}

@@ -251,10 +251,8 @@ func installs(s dockerfile.Run, scope *dockerfile.Scope, view *imageView) ([]pip
 	refuse := func(err error, advice string) error {
 		return &InputError{Origin: s.Origin, Err: err, Advice: advice}
 	}
-	for _, m := range s.Mounts {
-		if m.Type != "cache" && m.Type != "tmpfs" { // pip's cache has no part in what is installed
-			return nil, refuse(fmt.Errorf("--mount=type=%s is not supported", m.Type), "COPY what the step needs into the image")
-		}
+	if advice, err := checkMounts(s.Mounts); err != nil {
+		return nil, refuse(err, advice)
 	}
 	if len(s.Devices) > 0 || s.Security == "insecure" {
 		return nil, refuse(errors.New("a RUN with devices or without a sandbox is not supported"), "")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/boyabuild/boyabuild/pkg/dockerfile"
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
@@ -21,10 +22,13 @@ const stepFormat = "install/1"
 // no part of it: that is asked again with --pull. It is made without looking at
 // anything but what is known of the image without the bytes of its layers; ""
 // where that is not enough, and then the step is never on record.
-func (s *stage) installKey(ctx context.Context, found []pip.Step) string {
+func (s *stage) installKey(ctx context.Context, found []pip.Step, mounts []dockerfile.Mount) string {
 	o := s.run.plan.Options
 	places := slices.Clone(systemPlaces)
 	var rows []any
+	for _, m := range mounts { // nothing may be put there
+		rows = append(rows, []any{m.Type, m.Target})
+	}
 	for i := range found {
 		c := &found[i]
 		row, more, err := s.commandKey(ctx, c)
