@@ -390,7 +390,7 @@ func (p *installation) run1(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return p.installSelected(ctx, sel, scheme, at, path.Dir(p.absolute(p.in.Files[0])), false)
+		return p.installSelected(ctx, sel, scheme, at, path.Dir(p.absolute(p.in.Files[0])))
 	}
 	w, err := p.wanted()
 	if err != nil {
@@ -408,7 +408,11 @@ func (p *installation) run1(ctx context.Context) error {
 		return err
 	}
 	if p.in.Sync {
-		if err := p.prune(ctx, lock, at, scheme); err != nil {
+		names := map[string]bool{}
+		for _, l := range lock.Packages {
+			names[l.Name] = true
+		}
+		if err := p.prune(ctx, names, at, scheme); err != nil {
 			return err
 		}
 	}
@@ -419,12 +423,20 @@ func (p *installation) run1(ctx context.Context) error {
 	return p.layOut(ctx, client, lock, w, scheme, at)
 }
 
-// prune takes away what is installed in the scheme's place and is not in the
-// lock, as `uv pip sync` does.
-func (p *installation) prune(ctx context.Context, lock python.Lock, at *place, scheme wheel.Scheme) error {
+// prune takes away what is installed in the scheme's place and has none of the
+// names, as `uv sync`, `uv pip sync` and `poetry sync` do. What an environment
+// was seeded with stays: pip, and with uv itself and, before Python 3.12,
+// setuptools and wheel.
+func (p *installation) prune(ctx context.Context, names map[string]bool, at *place, scheme wheel.Scheme) error {
+	seeds := []string{"pip"}
+	if p.in.Tool == pip.UV {
+		seeds = append(seeds, "uv")
+		if v := p.python.target.Python; v.Number(0) == 3 && v.Number(1) < 12 {
+			seeds = append(seeds, "setuptools", "wheel")
+		}
+	}
 	extraneous := func(d wheel.Distribution) bool {
-		_, ok := lock.Lookup(d.Key())
-		return !ok && ("/"+d.Site == scheme.Purelib || "/"+d.Site == scheme.Platlib)
+		return !names[d.Key()] && !slices.Contains(seeds, d.Key()) && ("/"+d.Site == scheme.Purelib || "/"+d.Site == scheme.Platlib)
 	}
 	if !slices.ContainsFunc(at.there, extraneous) {
 		return nil
@@ -453,6 +465,9 @@ func (p *installation) locked() (lockfile.Selected, bool, error) {
 	}
 	if len(p.in.Files)+len(p.in.Requirements)+len(p.in.Paths)+len(p.in.URLs)+len(p.in.Editable) > 1 {
 		return none, false, &refusedError{what: fmt.Sprintf("%s is complete, and nothing else can be installed with it in one command", p.in.Files[i]), advice: "write two commands"}
+	}
+	if len(p.in.Constraints)+len(p.in.Config.Constraints) > 0 {
+		return none, false, &refusedError{what: fmt.Sprintf("%s names every version, and constraints cannot be had with it", p.in.Files[i]), advice: "leave out -c (and PIP_CONSTRAINT, UV_CONSTRAINT)"}
 	}
 	locker, err := p.locker(p.in.Files[i])
 	if err != nil {

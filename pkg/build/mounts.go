@@ -125,4 +125,3 @@ func mountAdvice(m dockerfile.Mount) string {
 	}
 	return "have the environment elsewhere (POETRY_VIRTUALENVS_IN_PROJECT=1, UV_PROJECT_ENVIRONMENT, WORKON_HOME)"
 }
-

@@ -10,6 +10,7 @@ import (
 	"github.com/boyabuild/boyabuild/pkg/dockerfile"
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/lockfile"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
 )
 
@@ -98,14 +99,10 @@ func (s *stage) installRow(ctx context.Context, c *pip.Step) (any, []string, err
 	in := *c.Install
 	in.Line, in.Config = 0, pip.Config{}
 	places := []string{in.Target, in.Prefix, p.userBase(), prefixPlace(in.Interpreter)}
-	if slices.ContainsFunc(in.Files, func(f string) bool { return strings.HasSuffix(f, ".toml") }) { // a lock, a project
-		var files []any
-		for _, f := range in.Files {
-			row, err := p.fileRow(f)
-			if err != nil {
-				return nil, nil, err
-			}
-			files = append(files, row)
+	if i := slices.IndexFunc(in.Files, lockfile.IsLockFile); i >= 0 { // nothing else is installed with it
+		files, err := p.lockRow(ctx, in.Files[i])
+		if err != nil {
+			return nil, nil, err
 		}
 		return []any{"install", in, c.Dir, files, configRow(pip.Merge(p.run.Index.Flags, in.Config, p.run.Index.Host))}, places, nil
 	}
@@ -141,7 +138,7 @@ func (s *stage) installRow(ctx context.Context, c *pip.Step) (any, []string, err
 func (s *stage) syncRow(ctx context.Context, c *pip.Step) (any, []string, error) {
 	in := *c.Sync
 	p := &installation{stage: s, in: &pip.Install{}, view: s.view.known, env: c.Env, dir: c.Dir}
-	files, err := p.fileRow(in.LockFile)
+	files, err := p.lockRow(ctx, in.LockFile)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,9 +161,9 @@ func (s *stage) syncRow(ctx context.Context, c *pip.Step) (any, []string, error)
 	return []any{"sync", in, venv, files, content, config}, places, nil
 }
 
-// fileRow is the content of a lock or project file, and of those that are read
-// beside it.
-func (p *installation) fileRow(name string) (any, error) {
+// lockRow is the content of a lock, of the files that are read beside it, and of
+// the projects and files that it takes packages from.
+func (p *installation) lockRow(ctx context.Context, name string) (any, error) {
 	data, err := p.view.ReadFile(p.absolute(name), maxImageFile)
 	if err != nil {
 		return nil, err
@@ -178,6 +175,17 @@ func (p *installation) fileRow(name string) (any, error) {
 			return nil, err
 		}
 		rows = append(rows, text)
+	}
+	locker, err := p.locker(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, place := range lockfile.Beside(locker) {
+		sum, err := p.pathSum(ctx, beside(path.Dir(p.absolute(name)), place))
+		if unlisted(err) {
+			return nil, err
+		}
+		rows = append(rows, sum) // "" for what is not there, which need not be wanted
 	}
 	return rows, nil
 }

@@ -63,6 +63,9 @@ func (t *installStep) sync(ctx context.Context, c *pip.Step, lower layers.Tree) 
 		stage: t.stage, step: t, at: t.at, python: py, view: lower, work: t.work, env: c.Env, dir: c.Dir, installer: installerName(in.Tool),
 		in: &pip.Install{Tool: in.Tool, Line: in.Line, Compile: in.Compile, Config: in.Config, ConfigSettings: in.ConfigSettings, NoBuildIsolation: in.NoBuildIsolation},
 	}
+	if v := in.PythonVersion; v != "" && !py.answersTo(v) {
+		return &refusedError{what: fmt.Sprintf("%s is for Python %s, and the environment has %s", in.Tool, v, py.target.Python), advice: "leave the version out, or take another base"}
+	}
 	y := &lockedInstall{installation: p, in: in}
 	return y.run1(ctx)
 }
@@ -103,7 +106,7 @@ func (y *lockedInstall) run1(ctx context.Context) error {
 		}
 	}
 	sel := lockfile.Selection{
-		Extras: y.in.Extras, AllExtras: y.in.AllExtras, Groups: y.groups(y.in.Groups), NoGroups: y.groups(y.in.NoGroups), OnlyGroups: y.groups(y.in.OnlyGroups),
+		Extras: y.in.Extras, AllExtras: y.in.AllExtras, NoExtras: y.in.NoExtras, Groups: y.groups(y.in.Groups), NoGroups: y.groups(y.in.NoGroups), OnlyGroups: y.groups(y.in.OnlyGroups),
 		NoDefaultGroups: y.in.NoDefaultGroups, AllGroups: y.in.AllGroups, NoProject: y.in.NoProject,
 		NoWheels: y.in.Config.NoBinary, NoSdists: y.in.Config.OnlyBinary,
 	}
@@ -115,7 +118,35 @@ func (y *lockedInstall) run1(ctx context.Context) error {
 		return err
 	}
 	y.leaveOut(&selected)
-	return y.installSelected(ctx, selected, scheme, at, path.Dir(y.in.LockFile), y.in.NoEditable)
+	for i := range selected.Local {
+		l := &selected.Local[i]
+		l.Editable = l.Editable && !y.in.NoEditable && !slices.Contains(y.in.NoEditablePackages, l.Name)
+	}
+	if !y.in.Inexact {
+		if err := y.prune(ctx, selectedNames(selected), at, scheme); err != nil {
+			return err
+		}
+	}
+	if y.in.Reinstall { // what is there is no reason to leave anything as it is
+		at.there = nil
+	}
+	at.there = slices.DeleteFunc(at.there, func(d wheel.Distribution) bool { return slices.Contains(y.in.ReinstallPackages, d.Key()) })
+	return y.installSelected(ctx, selected, scheme, at, path.Dir(y.in.LockFile))
+}
+
+// selectedNames are the projects that a selection has.
+func selectedNames(s lockfile.Selected) map[string]bool {
+	names := map[string]bool{}
+	for _, l := range s.Lock.Packages {
+		names[l.Name] = true
+	}
+	for _, r := range s.Pins {
+		names[r.Requirement.Key()] = true
+	}
+	for _, l := range s.Local {
+		names[l.Name] = true
+	}
+	return names
 }
 
 // groups are the names as lock files have them: Pipenv calls the project's own
@@ -172,7 +203,7 @@ func (p *installation) locker(name string) (lockfile.Locker, error) {
 
 // installSelected installs what a lock file names for the target. project is
 // the folder that local paths are relative to.
-func (p *installation) installSelected(ctx context.Context, sel lockfile.Selected, scheme wheel.Scheme, at *place, project string, noEditable bool) error {
+func (p *installation) installSelected(ctx context.Context, sel lockfile.Selected, scheme wheel.Scheme, at *place, project string) error {
 	w := &wanted{direct: map[string]*wheel.DirectURL{}, config: pip.Merge(p.run.Index.Flags, p.in.Config, p.run.Index.Host)}
 	for _, text := range sel.Warnings {
 		p.run.log().Warn(text)
@@ -195,7 +226,7 @@ func (p *installation) installSelected(ctx context.Context, sel lockfile.Selecte
 	}
 	b := p.builder(w.config)
 	for _, local := range sel.Local {
-		pkg, direct, err := p.localPackage(ctx, b, local, project, noEditable)
+		pkg, direct, err := p.localPackage(ctx, b, local, project)
 		if err != nil {
 			return err
 		}
@@ -237,23 +268,30 @@ func (p *installation) lockClient(ctx context.Context, c pip.Config, sel lockfil
 }
 
 // localPackage makes a package of a folder or file that a lock names.
-func (p *installation) localPackage(ctx context.Context, b *sourceBuilder, l lockfile.Local, project string, noEditable bool) (python.Locked, *wheel.DirectURL, error) {
+func (p *installation) localPackage(ctx context.Context, b *sourceBuilder, l lockfile.Local, project string) (python.Locked, *wheel.DirectURL, error) {
 	if l.Kind == lockfile.Repository || l.URL != "" {
 		return python.Locked{}, nil, &refusedError{what: fmt.Sprintf("%s comes from %s, which is not fetched", l.Name, l.URL),
 			advice: "build a wheel of it once (pip wheel), COPY it and name the wheel"}
 	}
-	at := p.absolute(path.Join(project, l.Path))
+	at := p.absolute(beside(project, l.Path))
 	if l.Kind == lockfile.Archive {
 		return p.filePackage(ctx, b, at, l)
 	}
-	editable := l.Editable && !noEditable
-	file, name, err := p.local(ctx, b, path.Join(at, l.Subdirectory), editable, nil)
+	file, name, err := p.local(ctx, b, path.Join(at, l.Subdirectory), l.Editable, nil)
 	if err != nil {
 		return python.Locked{}, nil, err
 	}
 	pkg, err := lockedWheel(file, name)
 	pkg.Requested, pkg.RequiredBy = l.Requested || l.Root, l.RequiredBy
-	return pkg, &wheel.DirectURL{URL: "file://" + at, Dir: true, Editable: editable}, err
+	return pkg, &wheel.DirectURL{URL: "file://" + at, Dir: true, Editable: l.Editable}, err
+}
+
+// beside is a path that a lock in the folder dir names.
+func beside(dir, name string) string {
+	if path.IsAbs(name) {
+		return name
+	}
+	return path.Join(dir, name)
 }
 
 // filePackage is a wheel or an sdist that lies in the image.

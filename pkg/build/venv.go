@@ -42,10 +42,16 @@ func (s *stage) venv(ctx context.Context, v *pip.Venv, view layers.Tree) (layers
 	if err != nil {
 		return layers.Tree{}, err
 	}
+	if v.Relocatable {
+		return layers.Tree{}, &refusedError{what: "an environment that can be moved (--relocatable) is not supported", advice: "make it where it stays: its place is the same in all stages"}
+	}
 	if v.Python != "" && !py.answersTo(v.Python) {
 		return layers.Tree{}, &refusedError{what: fmt.Sprintf("the virtual environment is for Python %s, and the image has %s", v.Python, py.target.Python)}
 	}
 	if _, err := view.Stat(path.Join(v.Dir, "pyvenv.cfg")); err == nil && !v.Clear {
+		if v.Tool == pip.UV && !v.AllowExisting {
+			return layers.Tree{}, &refusedError{what: fmt.Sprintf("uv venv: a virtual environment is at %s already", v.Dir), advice: "say --clear to replace it, or --allow-existing to keep what is in it"}
+		}
 		return layers.Tree{}, nil // it is there, and stays as it is
 	}
 	e := &environment{dir: strings.TrimPrefix(path.Clean(v.Dir), "/"), python: py, options: v, view: view}
@@ -91,6 +97,10 @@ func (e *environment) tree() (layers.Tree, error) {
 	}
 	exe := "python" + in.Python + free
 	site := path.Join("lib", exe, "site-packages")
+	if at, err := e.view.Stat(e.dir); err == nil && at.Kind == layers.Dir && e.options.Clear {
+		at.Path, at.Opaque = e.dir, true
+		e.entries = append(e.entries, at)
+	}
 	for _, dir := range []string{"bin", "include", site} {
 		e.entries = append(e.entries, layers.Entry{Path: path.Join(e.dir, dir), Kind: layers.Dir, Mode: 0o755, Origin: "virtual environment"})
 	}
@@ -99,9 +109,19 @@ func (e *environment) tree() (layers.Tree, error) {
 	if e.options.Tool == pip.UV {
 		first = "python"
 	}
-	e.link("bin/"+first, real)
+	if e.options.Copies {
+		program, err := e.view.Stat(real)
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		for _, name := range []string{"python", "python3", exe} {
+			e.entries = append(e.entries, layers.Entry{Path: path.Join(e.dir, "bin", name), Kind: layers.File, Mode: 0o755, Size: program.Size, Content: program.Content, Origin: "virtual environment"})
+		}
+	} else {
+		e.link("bin/"+first, real)
+	}
 	for _, name := range []string{"python", "python3", exe} {
-		if name != first {
+		if name != first && !e.options.Copies {
 			e.link("bin/"+name, first)
 		}
 	}

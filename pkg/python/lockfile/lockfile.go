@@ -45,6 +45,7 @@ type Locker interface {
 type Selection struct {
 	Extras          []string
 	AllExtras       bool
+	NoExtras        []string // left out of AllExtras
 	Groups          []string // dependency groups, beside the default ones
 	AllGroups       bool
 	NoGroups        []string // left out even if default; "main" is the project's own dependencies
@@ -102,10 +103,17 @@ func (s Selection) groups(known want, defaults []string) (want, error) {
 
 // extras returns the extras that are wanted, of those known.
 func (s Selection) extras(known want) (want, error) {
-	if s.AllExtras {
-		return known, nil
+	if err := knownNames("extra", append(slices.Clone(s.Extras), s.NoExtras...), known.names()); err != nil {
+		return nil, err
 	}
-	return wantNames(s.Extras), knownNames("extra", s.Extras, known.names())
+	w := wantNames(s.Extras)
+	if s.AllExtras {
+		w = maps.Clone(known)
+	}
+	for _, x := range s.NoExtras {
+		delete(w, python.NormalizeExtra(x))
+	}
+	return w, nil
 }
 
 // knownNames returns an error for a name that is not among those known.
