@@ -167,6 +167,9 @@ func (l *locking) read() error {
 		if err != nil {
 			return err
 		}
+		if err := placeWritten(&f, func(link string) error { _, err := os.Stat(filepath.FromSlash(link)); return err }); err != nil {
+			return err
+		}
 		l.want.Requirements, l.want.Constraints = f.Requirements, f.Constraints
 		l.want.AllReleases, l.want.OnlyFinal = f.AllReleases, f.OnlyFinal
 		configs = append(configs, fileConfig(file, f))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,8 +14,10 @@ import (
 
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/index"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
 	"github.com/boyabuild/boyabuild/pkg/python/project"
+	"github.com/boyabuild/boyabuild/pkg/python/source"
 	"github.com/boyabuild/boyabuild/pkg/python/wheel"
 )
 
@@ -208,13 +211,120 @@ func (p *installation) takeOut(ctx context.Context, w *wanted) error {
 				if r.Path, err = p.export(at); err != nil {
 					return err
 				}
+				if !strings.HasSuffix(r.Path, ".whl") {
+					if err := p.unpack(ctx, b, r, direct, r.Path); err != nil {
+						return err
+					}
+				}
 			}
 			w.direct[r.Requirement.Key()] = direct
 		case r.Requirement.URL != "":
-			w.direct[r.Requirement.Key()] = &wheel.DirectURL{URL: r.Requirement.URL}
+			direct := &wheel.DirectURL{URL: r.Requirement.URL}
+			if !isWheelURL(r.Requirement.URL) && r.Requirement.Marker.Evaluate(p.python.target.Environment()) {
+				client, err := p.client(ctx, w.config)
+				if err != nil {
+					return err
+				}
+				if err := p.download(ctx, client, b, r, direct); err != nil {
+					return err
+				}
+			}
+			w.direct[r.Requirement.Key()] = direct
 		}
 	}
 	return nil
+}
+
+// isWheelURL says whether a URL names a wheel.
+func isWheelURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && strings.HasSuffix(u.Path, ".whl")
+}
+
+// download fetches the source archive that a requirement names by URL, and makes
+// its wheel.
+func (p *installation) download(ctx context.Context, client *index.Client, b *sourceBuilder, r *python.FileRequirement, direct *wheel.DirectURL) error {
+	u, err := url.Parse(r.Requirement.URL)
+	if err != nil {
+		return &refusedError{what: fmt.Sprintf("the URL of %s is not valid", r.Requirement.Name)}
+	}
+	blob, err := client.Archive(ctx, r.Requirement.URL)
+	if err != nil {
+		return err
+	}
+	at := filepath.Join(p.work, "archives", blob.Hash.Hex[:16])
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		return err
+	}
+	file := filepath.Join(at, path.Base(u.Path))
+	if err := os.Symlink(blob.Path, file); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if fragment, err := url.ParseQuery(u.Fragment); err == nil && fragment.Has("subdirectory") {
+		direct.Subdirectory = strings.Trim(path.Clean("/"+fragment.Get("subdirectory")), "/")
+	}
+	return p.unpack(ctx, b, r, direct, file)
+}
+
+// unpack makes the wheel of a source archive on this machine, which the
+// requirement then names.
+func (p *installation) unpack(ctx context.Context, b *sourceBuilder, r *python.FileRequirement, direct *wheel.DirectURL, file string) error {
+	sum, err := fileSum(file)
+	if err != nil {
+		return err
+	}
+	if err := checkHashes(file, r.Hashes); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(file), err)
+	}
+	direct.SHA256 = sum
+	dir, err := p.run.Store.TempDir("archive-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	sdist, err := source.OpenSdist(file, filepath.Base(file), dir)
+	if err != nil {
+		return err
+	}
+	tree := sdist.Tree()
+	if direct.Subdirectory != "" {
+		if tree, err = below(tree, direct.Subdirectory); err != nil {
+			return &refusedError{what: fmt.Sprintf("%s has no folder %s", filepath.Base(file), direct.Subdirectory)}
+		}
+	}
+	at, name, err := p.project(ctx, b, tree, filepath.Base(file), r.ConfigSettings)
+	if err != nil {
+		return err
+	}
+	parsed, err := python.ParseWheelName(name)
+	if err != nil {
+		return err
+	}
+	if r.Requirement.Name != "" && r.Requirement.Key() != parsed.Name {
+		return &refusedError{what: fmt.Sprintf("%s holds the project %s, not %s", filepath.Base(file), parsed.Name, r.Requirement.Name)}
+	}
+	r.Path, r.Requirement.Name, r.Requirement.URL = at, parsed.Name, ""
+	if len(r.Hashes) > 0 { // they were the archive's
+		if sum, err = fileSum(at); err != nil {
+			return err
+		}
+		r.Hashes = []string{"sha256:" + sum}
+	}
+	return nil
+}
+
+// below is a folder of a tree as a tree of its own.
+func below(t layers.Tree, dir string) (layers.Tree, error) {
+	e, err := t.Stat(dir)
+	if err != nil || e.Kind != layers.Dir {
+		return layers.Tree{}, errors.Join(err, fs.ErrNotExist)
+	}
+	var entries []layers.Entry
+	for _, c := range t.Under(e.Path) {
+		c.Path = strings.TrimPrefix(c.Path, e.Path+"/")
+		entries = append(entries, c)
+	}
+	return layers.NewTree(entries)
 }
 
 // readFunc reads requirements or constraints with all files that they name.
@@ -228,7 +338,32 @@ func (p *installation) read(name string, as readFunc) (python.RequirementsFile, 
 	if errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) {
 		return f, absent(missing.Path)
 	}
-	return f, err
+	if err != nil {
+		return f, err
+	}
+	return f, placeWritten(&f, func(link string) error {
+		_, err := p.view.Stat(p.absolute(link))
+		return err
+	})
+}
+
+// placeWritten takes the folders of --find-links that are not beside the file
+// that names them for those of the working directory, as pip does.
+func placeWritten(f *python.RequirementsFile, stat func(string) error) error {
+	for i, link := range f.FindLinks {
+		written, ok := f.LinksAsWritten[link]
+		if !ok || written == link {
+			continue
+		}
+		err := stat(link)
+		if unlisted(err) {
+			return err
+		}
+		if err != nil && stat(written) == nil {
+			f.FindLinks[i] = written
+		}
+	}
+	return nil
 }
 
 // absent reports a file that a line names and the image does not have yet.
@@ -278,7 +413,17 @@ func fileConfig(name string, f python.RequirementsFile) pip.Config {
 	return c
 }
 
-// export takes a wheel, or a folder's wheels, out of the image so that the
+// isDistribution says whether a file may be a wheel or an sdist, by its name.
+func isDistribution(name string) bool {
+	for _, ext := range []string{".whl", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz"} {
+		if strings.HasSuffix(name, ext) {
+			return true
+		}
+	}
+	return false
+}
+
+// export takes a wheel, or a folder's wheels and sdists, out of the image so that the
 // index client can read it from this machine.
 func (p *installation) export(name string) (string, error) {
 	e, err := p.view.Stat(name)
@@ -294,10 +439,18 @@ func (p *installation) export(name string) (string, error) {
 			return "", err
 		}
 		for _, c := range p.view.Children(e.Path) {
-			if c.Kind != layers.Dir && strings.HasSuffix(c.Path, ".whl") {
-				if err := p.copyOut(c, filepath.Join(out, path.Base(c.Path))); err != nil {
-					return "", err
-				}
+			if !isDistribution(c.Path) {
+				continue
+			}
+			file, err := p.view.Stat(c.Path) // it may be a link
+			if unlisted(err) {
+				return "", err
+			}
+			if err != nil || file.Kind != layers.File && file.Kind != layers.Hardlink {
+				continue
+			}
+			if err := p.copyOut(file, filepath.Join(out, path.Base(c.Path))); err != nil {
+				return "", err
 			}
 		}
 		return out, nil

@@ -282,19 +282,36 @@ func (p *installation) local(ctx context.Context, b *sourceBuilder, dir string, 
 	if err != nil {
 		return "", "", err
 	}
+	if !editable {
+		return p.project(ctx, b, tree, dir, settings)
+	}
 	sum, err := sumOf(ctx, tree)
 	if err != nil {
 		return "", "", err
 	}
-	var blob index.Blob
-	if editable {
-		blob, name, err = p.editable(ctx, dir, tree)
-	} else {
-		blob, name, err = b.make(ctx, p.stage, "tree "+sum.String(), dir, func() (layers.Tree, error) { return tree, nil }, configSettings(append(slices.Clone(p.in.ConfigSettings), settings...)))
-	}
+	blob, name, err := p.editable(ctx, dir, tree)
 	if err != nil {
 		return "", "", err
 	}
+	return p.built(sum, blob, name)
+}
+
+// project makes a wheel of a project's files, and writes it beside the other
+// files taken out. from names them in messages.
+func (p *installation) project(ctx context.Context, b *sourceBuilder, tree layers.Tree, from string, settings []string) (file, name string, err error) {
+	sum, err := sumOf(ctx, tree)
+	if err != nil {
+		return "", "", err
+	}
+	blob, name, err := b.make(ctx, p.stage, "tree "+sum.String(), from, func() (layers.Tree, error) { return tree, nil }, configSettings(append(slices.Clone(p.in.ConfigSettings), settings...)))
+	if err != nil {
+		return "", "", err
+	}
+	return p.built(sum, blob, name)
+}
+
+// built gives a wheel that was made of a tree its name.
+func (p *installation) built(sum v1.Hash, blob index.Blob, name string) (file, _ string, err error) {
 	at := filepath.Join(p.work, "built", sum.Hex[:16])
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		return "", "", err

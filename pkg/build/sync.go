@@ -226,7 +226,7 @@ func (p *installation) installSelected(ctx context.Context, sel lockfile.Selecte
 	}
 	b := p.builder(w.config)
 	for _, local := range sel.Local {
-		pkg, direct, err := p.localPackage(ctx, b, local, project)
+		pkg, direct, err := p.localPackage(ctx, client, b, local, project)
 		if err != nil {
 			return err
 		}
@@ -268,8 +268,18 @@ func (p *installation) lockClient(ctx context.Context, c pip.Config, sel lockfil
 }
 
 // localPackage makes a package of a folder or file that a lock names.
-func (p *installation) localPackage(ctx context.Context, b *sourceBuilder, l lockfile.Local, project string) (python.Locked, *wheel.DirectURL, error) {
-	if l.Kind == lockfile.Repository || l.URL != "" {
+func (p *installation) localPackage(ctx context.Context, client *index.Client, b *sourceBuilder, l lockfile.Local, project string) (python.Locked, *wheel.DirectURL, error) {
+	if l.Kind == lockfile.Archive && l.URL != "" {
+		r := python.FileRequirement{Requirement: python.Requirement{Name: l.Name, URL: l.URL}, Hashes: l.Hashes}
+		direct := &wheel.DirectURL{URL: l.URL, Subdirectory: l.Subdirectory}
+		if err := p.download(ctx, client, b, &r, direct); err != nil {
+			return python.Locked{}, nil, err
+		}
+		pkg, err := lockedWheel(r.Path, filepath.Base(r.Path))
+		pkg.Requested, pkg.RequiredBy = l.Requested, l.RequiredBy
+		return pkg, direct, err
+	}
+	if l.Kind == lockfile.Repository {
 		return python.Locked{}, nil, &refusedError{what: fmt.Sprintf("%s comes from %s, which is not fetched", l.Name, l.URL),
 			advice: "build a wheel of it once (pip wheel), COPY it and name the wheel"}
 	}
@@ -300,39 +310,19 @@ func (p *installation) filePackage(ctx context.Context, b *sourceBuilder, at str
 	if err != nil {
 		return python.Locked{}, nil, err
 	}
-	if err := checkHashes(file, l.Hashes); err != nil {
+	r := python.FileRequirement{Requirement: python.Requirement{Name: l.Name}, Path: file, Hashes: l.Hashes}
+	direct := &wheel.DirectURL{URL: "file://" + at, Subdirectory: l.Subdirectory}
+	if !strings.HasSuffix(file, ".whl") {
+		err = p.unpack(ctx, b, &r, direct, file)
+	} else {
+		err = checkHashes(file, l.Hashes)
+	}
+	if err != nil {
 		return python.Locked{}, nil, fmt.Errorf("%s: %w", l.Path, err)
 	}
-	name := path.Base(at)
-	if !strings.HasSuffix(name, ".whl") {
-		f, err := localSdist(file)
-		if err != nil {
-			return python.Locked{}, nil, err
-		}
-		blob, filename, err := b.Build(ctx, f, file)
-		if err != nil {
-			return python.Locked{}, nil, err
-		}
-		file, name = blob.Path, filename
-	}
-	pkg, err := lockedWheel(file, name)
+	pkg, err := lockedWheel(r.Path, filepath.Base(r.Path))
 	pkg.Requested, pkg.RequiredBy = l.Requested, l.RequiredBy
-	return pkg, &wheel.DirectURL{URL: "file://" + at}, err
-}
-
-// localSdist is an sdist of this machine with its hash.
-func localSdist(file string) (python.File, error) {
-	f, err := index.LocalFile(file)
-	if err != nil {
-		return python.File{}, err
-	}
-	sum, err := fileSum(file)
-	if err != nil {
-		return python.File{}, err
-	}
-	l := f.Locked()
-	l.Hashes = map[string]string{"sha256": sum}
-	return l, nil
+	return pkg, direct, err
 }
 
 // fileSum is the SHA-256 of a file in hexadecimal.
@@ -384,7 +374,7 @@ func checkHashes(file string, hashes []string) error {
 		known = known || ok
 	}
 	if !known {
-		return errors.New("the lock has no sha256 of it")
+		return errors.New("no sha256 of it is given")
 	}
-	return fmt.Errorf("its sha256 is %s, which is not what the lock says", sum)
+	return fmt.Errorf("its sha256 is %s, and another was asked for", sum)
 }

@@ -107,7 +107,7 @@ func (l *lockedWheels) name(ctx context.Context) error {
 	}
 	for _, one := range l.list {
 		direct := l.w.direct[one.pkg.Name]
-		if direct != nil && !direct.Dir {
+		if direct != nil && !direct.Dir && direct.SHA256 == "" { // that of an archive is known already
 			direct.SHA256 = one.hash.Hex
 		}
 		if one.key, err = keyOf(wheelFormat, []any{one.hash, l.scheme, one.pkg.Requested, direct, l.installer, compiled, l.in.WithoutScripts, frame}); err != nil {

@@ -35,16 +35,16 @@ func (e *FileError) Hint() string {
 	return ""
 }
 
-// UnsupportedError is a reference that is correct and cannot be installed: it
-// would have to be built from source.
+// UnsupportedError is a reference that is correct and is not installed: what it
+// leads to is not fetched.
 type UnsupportedError struct {
 	Reference string // as written
-	Kind      string // "a version control reference", "an editable install", ...
+	Kind      string // "a version control reference"
 	hint      string
 }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("%q is %s, which must be built from source; only wheels can be installed", clip(redact(e.Reference), 200), e.Kind)
+	return fmt.Sprintf("%q is %s, which is not fetched", clip(redact(e.Reference), 200), e.Kind)
 }
 
 // Hint says what to do instead.

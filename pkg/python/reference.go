@@ -85,6 +85,14 @@ func fileReference(req Requirement) (FileRequirement, error) {
 		return bad("names no file")
 	}
 	name, err := nameOfFile(path.Base(file))
+	if egg := eggName(u.Fragment); name == "" && egg != "" { // as pip has it, of any archive
+		if !ValidName(egg) {
+			return bad(fmt.Sprintf("#egg=%s is no name of a project; write NAME[EXTRA] @ URL", egg))
+		}
+		if req.Name == "" {
+			req.Name = egg
+		}
+	}
 	switch {
 	case err != nil:
 		return FileRequirement{}, err
@@ -183,6 +191,17 @@ func fragmentHashes(fragment string) (hashes []string) {
 	return hashes
 }
 
+// eggName is the name in the fragment of a URL, "egg=name&subdirectory=x"; "" for
+// none.
+func eggName(fragment string) string {
+	for part := range strings.SplitSeq(fragment, "&") {
+		if name, ok := strings.CutPrefix(part, "egg="); ok {
+			return name
+		}
+	}
+	return ""
+}
+
 // isURL reports whether a reference begins like a URL of a file.
 func isURL(s string) bool {
 	scheme, _, ok := strings.Cut(s, ":")
@@ -225,8 +244,8 @@ func isArchive(file string) bool {
 
 func unsupportedVCS(reference, name string) error {
 	if name == "" {
-		name = "the project"
+		name = "NAME"
 	}
 	return &UnsupportedError{reference, "a version control reference", fmt.Sprintf(
-		"ask for a released version of %s, or build a wheel of the commit once ('pip wheel --no-deps URL') and name its file or URL here", name)}
+		"name the archive of the commit (%s @ https://…/archive/COMMIT.zip), or a release of it, or build a wheel once ('pip wheel --no-deps URL') and name its file", name)}
 }

@@ -2,6 +2,7 @@ package python
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"slices"
@@ -25,7 +26,10 @@ type RequirementsFile struct {
 	IndexURL       string   // the last one given; "" = the default
 	ExtraIndexURLs []string // in order, each once
 	FindLinks      []string // folders, HTML pages; folders are relative to where the file that names them is
-	NoIndex        bool     // IndexURL and ExtraIndexURLs are then empty
+	// LinksAsWritten are the folders of FindLinks as their files have them: where
+	// there is none beside the file, pip looks in the working directory.
+	LinksAsWritten map[string]string
+	NoIndex        bool // IndexURL and ExtraIndexURLs are then empty
 	TrustedHosts   []string
 
 	// Names of projects, normalized, sorted, or ":all:". A name is in at most
@@ -128,7 +132,15 @@ func (r *requirementsReader) line(file string, l logicalLine, constraint bool) e
 		return fail(err)
 	}
 	req := FileRequirement{File: file, Line: l.number}
+	once := map[string]bool{}
 	for _, o := range options {
+		switch o.name {
+		case "--editable", "--requirement", "--constraint", "--find-links":
+			if once[o.name] {
+				return fail(fmt.Errorf("%s stands there twice, of which pip takes one; write one a line", o.name))
+			}
+			once[o.name] = true
+		}
 		if requirement != "" && !o.onRequirement {
 			return fail(fmt.Errorf("%s cannot stand behind a requirement", o.name))
 		}
@@ -233,6 +245,11 @@ func (f *RequirementsFile) Merge(o RequirementsFile) {
 	f.Requirements = append(f.Requirements, o.Requirements...)
 	f.Constraints = append(f.Constraints, o.Constraints...)
 	f.FindLinks = appendNew(f.FindLinks, o.FindLinks...)
+	if len(o.LinksAsWritten) > 0 {
+		written := maps.Clone(o.LinksAsWritten)
+		maps.Copy(written, f.LinksAsWritten)
+		f.LinksAsWritten = written
+	}
 	f.TrustedHosts = appendNew(f.TrustedHosts, o.TrustedHosts...)
 	f.UseFeatures = appendNew(f.UseFeatures, o.UseFeatures...)
 	if o.NoIndex {

@@ -50,12 +50,12 @@ func TestRequirementsFile(t *testing.T) {
 		"app/requirements.txt": "\ufeff# a comment \\\n" +
 			"--index-url=https://${USER_1}:${TOKEN}@example.org/${EMPTY}/${unset}/simple\n" +
 			"--extra-index-url https://example.com/a --extra-index-url 'https://example.com/b'\r\n" +
-			"-f wheels --find-links https://example.org/links.html\n" +
+			"-f wheels\n" +
 			"--no-bin numpy,Foo_Bar --only-binary :all: --no-binary lxml\n" + // an abbreviation; :all: undoes what is before
 			"--pre --prefer-binary --trusted-host example.org --use-feature fast-deps\n" +
 			"-r base.txt\n" +
 			"-cconstraints.txt # joined\n" +
-			"\n" +
+			"--find-links https://example.org/links.html\n" +
 			"Flask[async] >= 3 , \\\n" +
 			"   < 4 ; python_version >= '3.9' \\\n" +
 			"   --hash=sha256:" + strings.ToUpper(sha256Hex) + " \\\n" +
@@ -66,7 +66,8 @@ func TestRequirementsFile(t *testing.T) {
 			"./wheels/d-1-py3-none-any.whl[x,y] ; sys_platform == 'linux'\n" +
 			"file:///srv/e-1-py3-none-any.whl\n" +
 			"f @ ./f-1-py3-none-any.whl\n" +
-			"psycopg2 --no-binary psycopg2",
+			"psycopg2 --no-binary psycopg2\n" +
+			"https://example.org/archive/main.zip#egg=g&subdirectory=x",
 		"app/base.txt":        "Django==5.0\n-r sub/more.txt\n",
 		"app/sub/more.txt":    "six\f\n-r ../leaf.txt",
 		"app/leaf.txt":        "# -*- coding: latin-1 -*-\nleaf # \xe9",
@@ -76,7 +77,7 @@ func TestRequirementsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := RequirementsFile{
-		FindLinks:    []string{"app/wheels", "https://example.org/links.html"},
+		FindLinks: []string{"app/wheels", "https://example.org/links.html"}, LinksAsWritten: map[string]string{"app/wheels": "wheels"},
 		NoIndex:      true,
 		TrustedHosts: []string{"example.org"},
 		NoBinary:     []string{"lxml", "psycopg2"}, OnlyBinary: []string{":all:"},
@@ -95,6 +96,7 @@ func TestRequirementsFile(t *testing.T) {
 		"app/requirements.txt:18 e @ file:///srv/e-1-py3-none-any.whl path /srv/e-1-py3-none-any.whl",
 		"app/requirements.txt:19 f path ./f-1-py3-none-any.whl",
 		"app/requirements.txt:20 psycopg2",
+		"app/requirements.txt:21 g @ https://example.org/archive/main.zip#egg=g&subdirectory=x",
 	}
 	if d := cmp.Diff(wantRequirements, summary(got.Requirements)); d != "" {
 		t.Error(d)
@@ -154,7 +156,7 @@ func TestRequirementsEncodings(t *testing.T) {
 
 func TestRequirementsErrors(t *testing.T) {
 	all := files{
-		"nested.txt": "a\n-r bad.txt\n", "bad.txt": "\nx y\n", "loop.txt": "a\n-r ./loop2.txt\n", "loop2.txt": "-c loop.txt\n",
+		"nested.txt": "a\n-r bad.txt\n", "bad.txt": "\nx y\n", "leaf.txt": "a\n", "loop.txt": "a\n-r ./loop2.txt\n", "loop2.txt": "-c loop.txt\n",
 		"missing.txt": "a\n\n-r sub/gone.txt\n",
 	}
 	for _, c := range []struct {
@@ -169,6 +171,8 @@ func TestRequirementsErrors(t *testing.T) {
 		{"-r missing.txt", "missing.txt", 3, "missing.txt:3: sub/gone.txt: open", ""},
 		{"--frobnicate", "r.txt", 1, `unknown option "--frobnicate"`, ""},
 		{"--require x", "r.txt", 1, "ambiguous option", ""},
+		{"-r leaf.txt -r loop.txt", "r.txt", 1, "stands there twice", ""},
+		{"https://example.org/main.zip#egg=a[b]", "r.txt", 1, "NAME[EXTRA] @ URL", ""},
 		{"--pre=1", "r.txt", 1, "--pre takes no value", ""},
 		{"--index-url", "r.txt", 1, "--index-url needs a value", ""},
 		{"--no-binary --pre", "r.txt", 1, "--no-binary needs a value", ""},
@@ -184,8 +188,8 @@ func TestRequirementsErrors(t *testing.T) {
 		{"a --global-option x", "r.txt", 1, "not called", "--config-settings"},
 		{"--editable=git+https://example.org/x#egg=x", "r.txt", 1, "a version control reference", "pip wheel"},
 		{"-e https://example.org/x-1.tar.gz", "r.txt", 1, "not a directory", ""},
-		{"git+https://u:secret@example.org/x@v1#egg=x", "r.txt", 1, "****@example.org", "build a wheel of the commit"},
-		{"x @ git+ssh://git@example.org/x", "r.txt", 1, "a version control reference", "released version of x"},
+		{"git+https://u:secret@example.org/x@v1#egg=x", "r.txt", 1, "****@example.org", "build a wheel once"},
+		{"x @ git+ssh://git@example.org/x", "r.txt", 1, "a version control reference", "x @ https://"},
 		{"git@example.org:x/y.git", "r.txt", 1, "a version control reference", "pip wheel"},
 		{"https://example.org/a", "r.txt", 1, "ends neither as a wheel nor as an sdist", ""},
 		{"ftp://example.org/a-1-py3-none-any.whl", "r.txt", 1, "scheme ftp", ""},

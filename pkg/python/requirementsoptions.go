@@ -177,6 +177,10 @@ func (f *RequirementsFile) apply(o fileOption, file string, r *FileRequirement) 
 		link := o.value
 		if !strings.Contains(link, ":") && !path.IsAbs(link) && !isURL(file) {
 			link = path.Join(path.Dir(file), link)
+			if f.LinksAsWritten == nil {
+				f.LinksAsWritten = map[string]string{}
+			}
+			f.LinksAsWritten[link] = o.value
 		}
 		f.FindLinks = appendNew(f.FindLinks, link)
 	case "--trusted-host":

@@ -86,6 +86,21 @@ func (c *Client) Direct(rawURL string) (File, error) {
 	return f, nil
 }
 
+// Archive brings the file that a URL points to into the cache, whatever its name
+// says: the archive of a commit. Hashes in the fragment are verified, credentials
+// are remembered for the origin.
+func (c *Client) Archive(ctx context.Context, rawURL string) (Blob, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return Blob{}, fmt.Errorf("read URL of a file: %w", redactURLError(err))
+	}
+	c.http.remember(u)
+	f := python.File{Filename: path.Base(u.Path), Hashes: fragmentHashes(u.Fragment)}
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	f.URL = u.String()
+	return c.Fetch(ctx, f)
+}
+
 // LocalFile describes the wheel or sdist at a path of this machine.
 func LocalFile(name string) (File, error) {
 	info, err := os.Stat(name)
