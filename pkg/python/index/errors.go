@@ -56,6 +56,9 @@ func (e *AuthError) Error() string {
 	if e.Sent {
 		return fmt.Sprintf("%s refused the credentials it was given (%d %s)", e.URL, e.Status, http.StatusText(e.Status))
 	}
+	if e.Status == http.StatusForbidden {
+		return fmt.Sprintf("%s does not let us in (403 Forbidden); no credentials were sent", e.URL)
+	}
 	return fmt.Sprintf("%s wants credentials (%d %s)", e.URL, e.Status, http.StatusText(e.Status))
 }
 
@@ -63,6 +66,9 @@ func (e *AuthError) Error() string {
 func (e *AuthError) Hint() string {
 	if e.Sent {
 		return "check the user name and the password or token: it may have expired"
+	}
+	if e.Status == http.StatusForbidden {
+		return "if it needs a login, put user and password into the index URL (https://user:password@host/...) or into the netrc file"
 	}
 	return "put user and password into the index URL (https://user:password@host/...) or into the netrc file"
 }

@@ -38,21 +38,24 @@ func (c *Client) Fetch(ctx context.Context, w python.File) (Blob, error) {
 	if h, ok := sha256Of(w.Hashes); ok && c.cache.Has(h) {
 		return c.blob(h)
 	}
-	blob, err := c.wheels.do(ctx, wheelKey(w), func(ctx context.Context) (Blob, error) {
-		u, err := url.Parse(w.URL)
-		if err != nil {
-			return Blob{}, redactURLError(err)
-		}
-		body, err := c.open(ctx, u)
-		if err != nil {
-			return Blob{}, err
-		}
-		return c.keep(ctx, w, body)
-	})
+	blob, err := c.wheels.do(ctx, wheelKey(w), func(ctx context.Context) (Blob, error) { return c.download(ctx, w) })
 	if err != nil {
 		return Blob{}, fmt.Errorf("fetch %s: %w", w.Filename, err)
 	}
 	return blob, nil
+}
+
+// download brings a file into the cache whatever is there.
+func (c *Client) download(ctx context.Context, w python.File) (Blob, error) {
+	u, err := url.Parse(w.URL)
+	if err != nil {
+		return Blob{}, redactURLError(err)
+	}
+	body, err := c.open(ctx, u)
+	if err != nil {
+		return Blob{}, err
+	}
+	return c.keep(ctx, w, body)
 }
 
 // wheelKey names a wheel among those that were fetched. The hashes are a part
@@ -73,6 +76,18 @@ func (c *Client) blob(h v1.Hash) (Blob, error) {
 		return Blob{}, err
 	}
 	return Blob{Hash: h, Path: path, Size: info.Size()}, nil
+}
+
+// isIntact reports whether a blob has the content that its hash says.
+func isIntact(b Blob) bool {
+	f, err := os.Open(b.Path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return err == nil && hex.EncodeToString(h.Sum(nil)) == b.Hash.Hex
 }
 
 // open starts to read a file, from this machine or from a server.
@@ -246,13 +261,24 @@ func (b *resumingBody) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if b.tries++; b.tries >= tries || b.ctx.Err() != nil || !temporary(err) {
-		return n, err
+	if b.ctx.Err() != nil {
+		return n, context.Cause(b.ctx)
+	}
+	if b.tries++; b.tries >= tries || !temporary(err) {
+		return n, b.broken(err)
 	}
 	if again := b.resume(); again != nil {
-		return n, errors.Join(err, again)
+		return n, fmt.Errorf("%w; asked for the rest: %w", b.broken(err), again)
 	}
 	return n, nil
+}
+
+// broken says how far a download came.
+func (b *resumingBody) broken(err error) error {
+	if b.total < 0 {
+		return fmt.Errorf("%s: broke off after %d bytes: %w", redact(b.url), b.read, err)
+	}
+	return fmt.Errorf("%s: broke off after %d of %d bytes: %w", redact(b.url), b.read, b.total, err)
 }
 
 // resume asks for what is missing. A server that sends the whole file again is
@@ -272,7 +298,7 @@ func (b *resumingBody) resume() error {
 	}
 	b.body = resp.Body
 	if resp.StatusCode == http.StatusPartialContent {
-		if from, _, _, err := contentRange(resp); err != nil || from != b.read {
+		if from, _, err := partOf(resp); err != nil || from != b.read {
 			return fmt.Errorf("%s sent another part than it was asked for", redact(b.url))
 		}
 		return nil

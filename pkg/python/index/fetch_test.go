@@ -120,7 +120,7 @@ func TestRetries(t *testing.T) {
 		{503, 9, 4, false},
 		{404, 1, 1, false},
 		{400, 1, 1, false},
-		{403, 1, 1, false},
+		{403, 9, 2, false}, // the second for the list of projects
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d, %d times", tt.status, tt.times), func(t *testing.T) {

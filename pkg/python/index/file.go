@@ -255,6 +255,9 @@ func (c *Client) readLinks(ctx context.Context, place Index) ([]link, error) {
 			return nil, redactURLError(err)
 		}
 		if u.Scheme != "file" {
+			if l := newLink(u); isArchive(l.Filename) {
+				return []link{l}, nil
+			}
 			doc, err := c.document(ctx, u)
 			if err != nil {
 				return nil, err
@@ -269,7 +272,15 @@ func (c *Client) readLinks(ctx context.Context, place Index) ([]link, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(abs); isArchive(abs) && err == nil && info.Mode().IsRegular() {
+		return []link{localLink(abs, info.Size())}, nil
+	}
 	return localLinks(abs)
+}
+
+// isArchive tells a wheel or an sdist from a page of links by its name.
+func isArchive(name string) bool {
+	return strings.HasSuffix(name, ".whl") || slices.ContainsFunc(sdistSuffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }
 
 // localProject reads the page of a project below a file:// index: its

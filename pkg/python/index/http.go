@@ -230,7 +230,8 @@ func (t *transport) once(ctx context.Context, u *url.URL, header http.Header) (*
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusUnauthorized && t.ask != nil && (!sent || isPasswordless(resp.Request)) {
+	refused := resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
+	if refused && t.ask != nil && (!sent || isPasswordless(resp.Request)) {
 		found, err := t.askFor(ctx, resp.Request.URL)
 		if err != nil {
 			drain(resp)

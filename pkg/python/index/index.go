@@ -42,8 +42,8 @@ type Cache interface {
 // Index is one place that lists files.
 type Index struct {
 	// URL is the root of a Simple API (http, https or file), or, for
-	// find-links, an HTML page (http, https, file, or a path ending in .html)
-	// or the path of a folder. It may hold credentials.
+	// find-links, an HTML page (http, https, file, or a path ending in .html),
+	// the path of a folder, or a wheel or sdist itself. It may hold credentials.
 	URL string
 	// Name is what messages call it; empty = the URL without credentials.
 	Name string
@@ -86,8 +86,8 @@ type Options struct {
 	Cache Cache
 	HTTP  *http.Client // nil = a client of its own with the default transport; brings proxies, own CAs, client certificates
 	Netrc Netrc
-	// Credentials is asked, once for each place, when a server answers 401 and
-	// nothing above has a password: a keyring command, or a token service. The
+	// Credentials is asked, once for each place, when a server answers 401 or 403
+	// and nothing above has a password: a keyring command, or a token service. The
 	// place is the URL of the index that the request belongs to, with the user
 	// name if it is configured with one ("https://aws@host/simple/"), or else an
 	// origin ("https://host:443"). ok = false means that there is none.
@@ -132,6 +132,7 @@ type Client struct {
 	listings  memo[*Listing]
 	refreshed memo[*Listing]
 	links     memo[[]link]
+	projects  memo[map[string]bool] // by index
 	metadata  memo[python.Metadata]
 	wheels    memo[Blob]
 	builds    memo[builtWheel]
@@ -272,7 +273,7 @@ func (c *Client) listed(ctx context.Context, indexes []Index, name string, refre
 	for _, i := range indexes {
 		found, kept, err := c.page(ctx, i, name, refresh)
 		var missing *NotFoundError
-		if errors.As(err, &missing) {
+		if errors.As(err, &missing) || c.isUnlisted(ctx, i, name, err) {
 			continue
 		}
 		if err != nil {

@@ -196,6 +196,57 @@ func TestARefusingIndexIsNotPassedOver(t *testing.T) {
 	}
 }
 
+// TestForbiddenForWhatIsNotThere is an index in an object store: it answers 403
+// to names that it does not have, and only its list of projects tells.
+func TestForbiddenForWhatIsNotThere(t *testing.T) {
+	public := indextest.NewServer(t)
+	public.AddSpec(indextest.Spec{Name: "a", Version: "2.0"})
+	public.AddSpec(indextest.Spec{Name: "secret", Version: "9.0"})
+	public.AddSpec(indextest.Spec{Name: "b", Version: "1.0"})
+	roots := map[string]struct {
+		status            int
+		contentType, body string
+		passed            bool // b is looked for on the next index
+	}{
+		"html":      {200, "text/html", `<a href="a/">a</a> <a href="/simple/Secret/">Secret</a>`, true},
+		"json":      {200, "application/vnd.pypi.simple.v1+json", `{"meta":{"api-version":"1.0"},"projects":[{"name":"a"},{"name":"Secret"}]}`, true},
+		"empty":     {200, "text/html", `nothing to see`, false},
+		"forbidden": {403, "text/html", `<a href="a/">a</a>`, false},
+		"no page":   {200, "image/png", `<a href="a/">a</a>`, false},
+	}
+	for name, root := range roots {
+		t.Run(name, func(t *testing.T) {
+			store := indextest.NewServer(t)
+			store.AddSpec(indextest.Spec{Name: "a", Version: "1.0"})
+			store.Intercept = func(w http.ResponseWriter, r *http.Request) bool {
+				switch r.URL.Path {
+				case "/simple/":
+					w.Header().Set("Content-Type", root.contentType)
+					w.WriteHeader(root.status)
+					fmt.Fprint(w, root.body)
+				case "/simple/a/":
+					return false
+				default:
+					http.Error(w, "AccessDenied", http.StatusForbidden)
+				}
+				return true
+			}
+			c := newClient(t, nil, index.Options{Indexes: []index.Index{{URL: store.URL}, {URL: public.URL}}})
+			if files, err := c.Project(ctx, "a"); err != nil || files[0].Version.String() != "1.0" {
+				t.Errorf("a: %v, %v", files, err)
+			}
+			var refused *index.AuthError
+			if _, err := c.Project(ctx, "secret"); !errors.As(err, &refused) {
+				t.Errorf("secret: %v", err)
+			}
+			_, err := c.Project(ctx, "b")
+			if passed := err == nil; passed != root.passed || !passed && !errors.As(err, &refused) {
+				t.Errorf("b: %v", err)
+			}
+		})
+	}
+}
+
 func TestFindLinks(t *testing.T) {
 	s := indextest.NewServer(t)
 	s.AddWheel("a", "1.0", nil, "")
@@ -211,12 +262,17 @@ func TestFindLinks(t *testing.T) {
 	}
 	page := filepath.Join(t.TempDir(), "page.html")
 	write(t, page, `<a href="a-5.0-py3-none-any.whl">a</a>`)
-	c := newClient(t, s, index.Options{FindLinks: []index.Index{{URL: dir}, {URL: listed.Origin() + "/links.html"}, {URL: "file://" + page}}})
+	sdist := filepath.Join(t.TempDir(), "a-0.1.tar.gz")
+	write(t, sdist, "x")
+	c := newClient(t, s, index.Options{FindLinks: []index.Index{
+		{URL: dir}, {URL: listed.Origin() + "/links.html"}, {URL: "file://" + page},
+		{URL: sdist}, {URL: listed.FileURL("a-3.0-py3-none-any.whl")},
+	}})
 	files, err := c.Project(ctx, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"a-2.0-py3-none-any.whl", "a-3.0-py3-none-any.whl", "a-5.0-py3-none-any.whl", "a-1.0-py3-none-any.whl"}
+	want := []string{"a-2.0-py3-none-any.whl", "a-3.0-py3-none-any.whl", "a-5.0-py3-none-any.whl", "a-0.1.tar.gz", "a-3.0-py3-none-any.whl", "a-1.0-py3-none-any.whl"}
 	if diff := cmp.Diff(want, filenames(files)); diff != "" {
 		t.Error(diff)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
@@ -22,10 +23,11 @@ const maxMetadata = 16 << 20
 //
 // Of a wheel by the cheapest way that there is: what the cache or this machine
 // has, the file that the index advertises (PEP 658), the end of the wheel by
-// HTTP ranges, the whole wheel, which is then kept. A ".metadata" that is not
-// advertised is never asked for: servers answer 404 for it, or worse. Metadata
-// that came by ranges is as trustworthy as the connection: the hash of the
-// wheel is verified when Fetch gets all of it.
+// HTTP ranges, the whole wheel, which is then kept. What cannot be used is tried
+// the next way, so that a version is given up only for what its wheel says. A
+// ".metadata" that is not advertised is never asked for: servers answer 404 for
+// it, or worse. Metadata that came by ranges is as trustworthy as the
+// connection: the hash of the wheel is verified when Fetch gets all of it.
 //
 // Of an sdist it is what its PKG-INFO says, if that is static (PEP 643): as the
 // index advertises it, or read from the sdist by Options.Sdist; else that of
@@ -116,16 +118,26 @@ func (c *Client) readMetadata(ctx context.Context, f File) ([]byte, error) {
 	}
 	if f.CoreMetadata {
 		text, err := c.advertised(ctx, f, u)
+		if err == nil {
+			_, err = parseMetadata(f, text) // servers have answered with a page that says "not found"
+		}
 		var missing *NotFoundError
-		if !errors.As(err, &missing) {
+		var invalid *InvalidWheelError
+		if !errors.As(err, &missing) && !errors.As(err, &invalid) {
 			return text, err
 		}
-		c.log.Debug(fmt.Sprintf("%s advertises metadata of %s but does not have it", f.Index, f.Filename))
+		c.log.Debug(fmt.Sprintf("%s advertises metadata of %s, which cannot be used: %v", f.Index, f.Filename, err))
 	}
 	if f.Size > 0 && f.Size <= tailSize {
 		return c.wholeWheel(ctx, f) // one request either way, and the wheel is kept
 	}
-	return c.ranged(ctx, f, u)
+	text, err := c.ranged(ctx, f, u)
+	var unusable *rangeError
+	if !errors.As(err, &unusable) {
+		return text, err
+	}
+	c.log.Debug(fmt.Sprintf("%s: %v; the whole wheel is fetched", f.Filename, err))
+	return c.wholeWheel(ctx, f)
 }
 
 // advertised reads the metadata file of PEP 658 and verifies it.
@@ -150,10 +162,23 @@ func (c *Client) advertised(ctx context.Context, f File, u *url.URL) ([]byte, er
 	return text, nil
 }
 
-// wholeWheel reads the metadata out of the wheel in the cache.
+// wholeWheel reads the metadata out of the wheel in the cache. One that is
+// damaged there is fetched again.
 func (c *Client) wholeWheel(ctx context.Context, f File) ([]byte, error) {
 	blob, err := c.Fetch(ctx, f.Locked())
 	if err != nil {
+		return nil, err
+	}
+	text, err := readWheel(blob.Path, f)
+	var invalid *InvalidWheelError
+	if !errors.As(err, &invalid) || isIntact(blob) {
+		return text, err
+	}
+	c.log.Warn(fmt.Sprintf("%s is damaged in the cache, and fetched again", f.Filename))
+	if err := os.Remove(blob.Path); err != nil {
+		return nil, err
+	}
+	if blob, err = c.download(ctx, f.Locked()); err != nil {
 		return nil, err
 	}
 	return readWheel(blob.Path, f)
@@ -191,24 +216,14 @@ func zipMetadata(z *zip.Reader, f File) ([]byte, error) {
 	}
 	r, err := found.Open()
 	if err != nil {
-		return nil, zipError(f, err)
+		return nil, &InvalidWheelError{f.Filename, err}
 	}
 	defer r.Close()
 	text, err := readLimit(r, maxMetadata)
 	if err != nil {
-		return nil, zipError(f, err)
+		return nil, &InvalidWheelError{f.Filename, err}
 	}
 	return text, nil
-}
-
-// zipError tells what is wrong with a wheel from what is wrong with the
-// network, which lies under the zip reader.
-func zipError(f File, err error) error {
-	var remote *remoteError
-	if errors.As(err, &remote) {
-		return remote.err
-	}
-	return &InvalidWheelError{f.Filename, err}
 }
 
 // headers are the fields of a METADATA that are ever looked at, without the

@@ -3,7 +3,9 @@ package index_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -57,6 +59,46 @@ func TestMetadataLadder(t *testing.T) {
 				return true
 			}
 		}, []string{file + " bytes=-65536", file}, true},
+		{"not the part that it says", bigWheel(1), intercept(isRange, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Range", "bytes 591002-656537/656538")
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(make([]byte, 65536))
+		}), []string{file + " bytes=-65536", file + " bytes", file}, true},
+		{"broken by ranges", bigWheel(1), intercept(isRange, func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "no", http.StatusHTTPVersionNotSupported)
+		}), []string{file + " bytes=-65536", file}, true},
+		{"ranges for the first time only", bigWheel(2500), intercept(func(r *http.Request) bool {
+			return isRange(r) && r.Header.Get("Range") != "bytes=-65536"
+		}, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Range", "bytes 0-9/10")
+			w.WriteHeader(http.StatusPartialContent)
+			fmt.Fprint(w, "0123456789")
+		}), []string{file + " bytes=-65536", file + " bytes", file}, true},
+		{"ignored from the second time on", bigWheel(2500), intercept(func(r *http.Request) bool {
+			return isRange(r) && r.Header.Get("Range") != "bytes=-65536"
+		}, func(w http.ResponseWriter, r *http.Request) {
+			w.Write(make([]byte, 1<<20))
+		}), []string{file + " bytes=-65536", file + " bytes", file}, true},
+		{"another file by now", bigWheel(2500), intercept(func(r *http.Request) bool {
+			return isRange(r) && r.Header.Get("Range") != "bytes=-65536"
+		}, func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "no", http.StatusPreconditionFailed)
+		}), []string{file + " bytes=-65536", file + " bytes", file}, true},
+		{"advertised, but a page", bigWheel(1), func(s *indextest.Server) {
+			s.HTML = true
+			s.Intercept = func(w http.ResponseWriter, r *http.Request) bool {
+				if strings.HasPrefix(r.URL.Path, "/simple/") {
+					w.Header().Set("Content-Type", "text/html")
+					fmt.Fprintf(w, `<a href="../../files/big-1.0-py3-none-any.whl#sha256=%s" data-core-metadata="true">x</a>`, sumOf(s, "big-1.0-py3-none-any.whl"))
+					return true
+				}
+				if strings.HasSuffix(r.URL.Path, ".metadata") {
+					fmt.Fprint(w, "<html>not found</html>")
+					return true
+				}
+				return false
+			}
+		}, []string{file + ".metadata", file + " bytes=-65536"}, false},
 		{"advertised, but not there", bigWheel(1), func(s *indextest.Server) {
 			s.Metadata = true
 			s.Intercept = func(w http.ResponseWriter, r *http.Request) bool {
@@ -111,6 +153,31 @@ func TestMetadataLadder(t *testing.T) {
 	}
 }
 
+func isRange(r *http.Request) bool { return r.Header.Get("Range") != "" }
+
+// intercept makes a server answer some requests in a way of its own.
+func intercept(which func(r *http.Request) bool, answer http.HandlerFunc) func(s *indextest.Server) {
+	return func(s *indextest.Server) {
+		s.Intercept = func(w http.ResponseWriter, r *http.Request) bool {
+			if !which(r) {
+				return false
+			}
+			answer(w, r)
+			return true
+		}
+	}
+}
+
+// sumOf is the hash of a file as the server has it.
+func sumOf(s *indextest.Server, filename string) string {
+	for _, f := range s.Files() {
+		if f.Filename == filename {
+			return f.SHA256()
+		}
+	}
+	return ""
+}
+
 // shorten cuts the numbers of ranges and repetitions where the test does not
 // say them.
 func shorten(paths, want []string) []string {
@@ -163,6 +230,38 @@ func TestMetadataThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// TestDamagedWheelIsFetchedAgain reads metadata of a wheel that is in the cache
+// with other bytes than its hash says.
+func TestDamagedWheelIsFetchedAgain(t *testing.T) {
+	s := indextest.NewServer(t)
+	f := s.AddSpec(indextest.Spec{Name: "a", Version: "1.0", Requires: []string{"dep"}})
+	cache := indextest.NewCache(t)
+	c := newClient(t, s, index.Options{Cache: cache})
+	files, err := c.Project(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := c.Fetch(ctx, files[0].Locked())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(blob.Path, blob.Size/2); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	c = newClient(t, s, index.Options{Cache: cache, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	m, err := c.Metadata(ctx, files[0])
+	if err != nil || len(m.RequiresDist) != 1 {
+		t.Errorf("metadata %+v, %v", m, err)
+	}
+	if got, err := os.ReadFile(blob.Path); err != nil || string(got) != string(f.Content) {
+		t.Errorf("the cache has %d bytes, %v", len(got), err)
+	}
+	if !strings.Contains(log.String(), "damaged in the cache") {
+		t.Errorf("log: %s", log.String())
+	}
+}
+
 func TestAdvertisedMetadataIsVerified(t *testing.T) {
 	s := indextest.NewServer(t)
 	s.Metadata = true
@@ -192,6 +291,14 @@ func TestOldMetadataIsRepaired(t *testing.T) {
 		"foo (>=1.0,)":                          "foo>=1.0",
 		"foo>=1.0'; python_version >= \"3\"":    "foo>=1.0",
 		"foo=>1.0":                              "foo>=1.0",
+		"foo (>dev)":                            "foo",
+		"foo>dev,<2":                            "foo<2",
+		"foo (>=7.2.0<8.0.0)":                   "foo<8.0.0,>=7.2.0",
+		"foo >=1.0 <2.5 !=2.0":                  "foo!=2.0,<2.5,>=1.0",
+		"foo>=1!1.0!=1!2.0":                     "foo!=1!2.0,>=1!1.0",
+		"foo (!=~1.0)":                          "foo!=1.0.*",
+		"foo (>= '2.0', <'3')":                  "foo<3,>=2.0",
+		"foo[x] (>=1.0<2); extra == 'y'":        "foo<2,>=1.0",
 		"foo>=1.0; python_version >= '3.*.bad'": "",
 	}
 	for given, want := range tests {

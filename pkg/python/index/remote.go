@@ -3,6 +3,7 @@ package index
 import (
 	"archive/zip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,14 +23,22 @@ const (
 	maxRanged = 64 << 20
 )
 
+// rangeError says that a server's parts of a wheel cannot be used, for it gives
+// none or gives others than it says: the wheel has to be had whole.
+type rangeError struct{ err error }
+
+func (e *rangeError) Error() string { return "no use of HTTP ranges: " + e.err.Error() }
+func (e *rangeError) Unwrap() error { return e.err }
+
 // ranged reads the metadata of a wheel by HTTP ranges, or, if the server sends
-// the whole wheel instead, keeps that.
+// the whole wheel instead, keeps that. The error is a *rangeError where the
+// whole wheel may do better.
 func (c *Client) ranged(ctx context.Context, f File, u *url.URL) ([]byte, error) {
 	header := http.Header{"Accept-Encoding": {"identity"}, "Range": {fmt.Sprintf("bytes=-%d", tailSize)}}
 	resp, err := c.http.get(ctx, u, header)
-	if isRangeRefusal(err) {
-		c.log.Debug(fmt.Sprintf("%s: %v; the whole wheel is fetched", f.Filename, err))
-		return c.wholeWheel(ctx, f)
+	var answer *StatusError
+	if errors.As(err, &answer) { // 416, 400, 501, and whatever else to what is no usual request
+		return nil, &rangeError{err}
 	}
 	if err != nil {
 		return nil, err
@@ -48,28 +57,27 @@ func (c *Client) ranged(ctx context.Context, f File, u *url.URL) ([]byte, error)
 	}
 	remote, err := newRemoteFile(ctx, c.http, resp)
 	if err != nil {
-		c.log.Debug(fmt.Sprintf("%s: %v; the whole wheel is fetched", f.Filename, err))
-		return c.wholeWheel(ctx, f)
+		return nil, &rangeError{err}
 	}
 	z, err := zip.NewReader(remote, remote.size)
 	if err != nil {
-		return nil, zipError(f, err)
+		return nil, remote.why(err)
 	}
-	return zipMetadata(z, f)
+	text, err := zipMetadata(z, f)
+	if err != nil {
+		return nil, remote.why(err)
+	}
+	return text, nil
 }
 
-// isRangeRefusal recognises the answers of servers that cannot do ranges from
-// the end.
-func isRangeRefusal(err error) bool {
-	answer, ok := err.(*answerError)
-	if !ok {
-		return false
+// why tells a network that does not answer, which it will not do for the whole
+// wheel either, from everything else that comes of parts: bytes that are no zip
+// may be from another place of the wheel than the server said.
+func (r *remoteFile) why(err error) error {
+	if r.failed != nil {
+		return r.failed
 	}
-	switch answer.Status {
-	case http.StatusRequestedRangeNotSatisfiable, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return true
-	}
-	return false
+	return &rangeError{err}
 }
 
 // remoteFile is a file on a server, of which the parts that are asked for are
@@ -83,6 +91,8 @@ type remoteFile struct {
 	parts []part // apart from each other, in order
 	read  int64
 	next  int64 // size of the next request; doubled each time
+
+	failed error // the network does not answer
 }
 
 type part struct {
@@ -91,12 +101,6 @@ type part struct {
 }
 
 func (p part) end() int64 { return p.off + int64(len(p.data)) }
-
-// remoteError marks an error of the network for zipError.
-type remoteError struct{ err error }
-
-func (e *remoteError) Error() string { return e.err.Error() }
-func (e *remoteError) Unwrap() error { return e.err }
 
 func newRemoteFile(ctx context.Context, t *transport, resp *http.Response) (*remoteFile, error) {
 	defer resp.Body.Close()
@@ -128,7 +132,7 @@ func (r *remoteFile) ReadAt(p []byte, off int64) (int, error) {
 		}
 		have, err := r.at(off, int64(len(p)-n))
 		if err != nil {
-			return n, &remoteError{err}
+			return n, err
 		}
 		k := copy(p[n:], have)
 		n, off = n+k, off+int64(k)
@@ -161,6 +165,10 @@ func (r *remoteFile) at(off, want int64) ([]byte, error) {
 	}
 	resp, data, err := r.http.read(r.ctx, r.url, header, to-off)
 	if err != nil {
+		var answer *StatusError // 412: it is another file by now
+		if r.ctx.Err() != nil || temporary(err) && !errors.As(err, &answer) {
+			r.failed = err
+		}
 		return nil, err
 	}
 	gotFrom, _, total, err := contentRange(resp)
@@ -182,22 +190,35 @@ func (r *remoteFile) take(off int64, data []byte) {
 
 // contentRange reads "bytes FROM-TO/TOTAL" (RFC 9110, 14.4).
 func contentRange(resp *http.Response) (from, to, total int64, err error) {
-	text := resp.Header.Get("Content-Range")
-	bad := fmt.Errorf("%s: no usable Content-Range: %q", redact(resp.Request.URL), text)
-	if resp.StatusCode != http.StatusPartialContent {
-		return 0, 0, 0, fmt.Errorf("%s: a part was asked for, and %s came", redact(resp.Request.URL), resp.Status)
+	from, to, err = partOf(resp)
+	if err != nil {
+		return 0, 0, 0, err
 	}
-	rest, ok := strings.CutPrefix(text, "bytes ")
-	span, size, ok2 := strings.Cut(rest, "/")
-	first, last, ok3 := strings.Cut(span, "-")
-	if !ok || !ok2 || !ok3 {
-		return 0, 0, 0, bad
-	}
-	from, err1 := strconv.ParseInt(first, 10, 64)
-	to, err2 := strconv.ParseInt(last, 10, 64)
-	total, err3 := strconv.ParseInt(size, 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil || from < 0 || to < from || total <= to {
-		return 0, 0, 0, bad
+	_, size, _ := strings.Cut(resp.Header.Get("Content-Range"), "/")
+	total, err = strconv.ParseInt(size, 10, 64)
+	if err != nil || total <= to {
+		return 0, 0, 0, badRange(resp)
 	}
 	return from, to, total, nil
+}
+
+// partOf is contentRange for those who need not know the total, which may be
+// "*".
+func partOf(resp *http.Response) (from, to int64, err error) {
+	if resp.StatusCode != http.StatusPartialContent {
+		return 0, 0, fmt.Errorf("%s: a part was asked for, and %s came", redact(resp.Request.URL), resp.Status)
+	}
+	rest, ok := strings.CutPrefix(resp.Header.Get("Content-Range"), "bytes ")
+	span, _, ok2 := strings.Cut(rest, "/")
+	first, last, ok3 := strings.Cut(span, "-")
+	from, err1 := strconv.ParseInt(first, 10, 64)
+	to, err2 := strconv.ParseInt(last, 10, 64)
+	if !ok || !ok2 || !ok3 || err1 != nil || err2 != nil || from < 0 || to < from {
+		return 0, 0, badRange(resp)
+	}
+	return from, to, nil
+}
+
+func badRange(resp *http.Response) error {
+	return fmt.Errorf("%s: no usable Content-Range: %q", redact(resp.Request.URL), resp.Header.Get("Content-Range"))
 }

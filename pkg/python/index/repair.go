@@ -13,16 +13,27 @@ var repairs = []struct {
 	pattern *regexp.Regexp
 	with    string
 }{
-	{regexp.MustCompile(`=>`), ">="},                                                         // =>1.0
-	{regexp.MustCompile(`((?:>=|<=|>|<|~=)\s*[0-9][0-9.]*)\.\*`), "$1"},                      // >=3.6.* means >=3.6
-	{regexp.MustCompile(`((?:[<>=!~]=|[<>])\s*[0-9][0-9A-Za-z.*+!]*)\s+([<>=!~])`), "$1,$2"}, // >=1.0 <2: no comma
-	{regexp.MustCompile(`([0-9*]\s*)['"]+(\s*(?:[,;)]|$))`), "$1$2"},                         // >=1.0': a stray quote
-	{regexp.MustCompile(`,\s*(\)|;|$)`), "$1"},                                               // (>=1.0,): a comma too many
+	{regexp.MustCompile(`=>`), ">="},                                      // =>1.0
+	{regexp.MustCompile(`!=~\s*([0-9][0-9.]*)`), "!=$1.*"},                // !=~1.0
+	{regexp.MustCompile(`>\s*dev\b\s*,?`), ""},                            // >dev: whatever is a version sorted after that
+	{regexp.MustCompile(`([<>=]\s*)['"]+(\s*[0-9])`), "$1$2"},             // >='1.0': a quote
+	{regexp.MustCompile(`([0-9*]\s*)['"]+(\s*(?:[,;)<>=!~]|$))`), "$1$2"}, // >=1.0': a stray one
+	{regexp.MustCompile(`((?:>=|<=|>|<|~=)\s*[0-9][0-9.]*)\.\*`), "$1"},   // >=3.6.* means >=3.6
+	{regexp.MustCompile(comparedVersion + `\s*([<>=!~]=|[<>])`), "$1,$2"}, // >=1.0 <2, >=1.0<2: no comma
+	{regexp.MustCompile(`,\s*(\)|;|$)`), "$1"},                            // (>=1.0,): a comma too many
 }
+
+const comparedVersion = `((?:[<>=!~]=|[<>])\s*(?:[0-9]+!)?[0-9][0-9A-Za-z.*+_-]*)`
 
 func repairSpecifiers(text string) string {
 	for _, r := range repairs {
-		text = r.pattern.ReplaceAllString(text, r.with)
+		for range 100 { // one match may begin in another
+			repaired := r.pattern.ReplaceAllString(text, r.with)
+			if repaired == text {
+				break
+			}
+			text = repaired
+		}
 	}
 	return text
 }

@@ -273,7 +273,7 @@ func (p *provider) choose(q *pkg) error {
 		p.rule(q.owner(), q.only(i), reason{kind: hiddenMetadata})
 		return nil
 	case errors.As(err, &invalid):
-		p.rule(q.owner(), q.only(i), reason{badMetadata, invalid.Err.Error()})
+		p.rule(q.owner(), q.only(i), reason{badMetadata, whatIsBad(invalid)})
 		return nil
 	case errors.As(err, &foreign):
 		p.rule(q, q.only(i), reason{foreignURL, foreign.requirement})
@@ -332,6 +332,16 @@ func (p *provider) wouldConflict(in *incompatibility, q *pkg, candidate int) boo
 		}
 	}
 	return true
+}
+
+// whatIsBad says what is wrong with a candidate's metadata, in the same words
+// for all versions with which the same is wrong.
+func whatIsBad(e *index.InvalidWheelError) string {
+	var field *python.MetadataError
+	if errors.As(e, &field) {
+		return field.Field + ": " + field.Err.Error()
+	}
+	return e.Err.Error()
 }
 
 // dependencies are what a candidate needs.

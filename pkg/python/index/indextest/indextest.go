@@ -192,7 +192,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveProject(w, r, strings.TrimSuffix(rest, "/"))
 	case "links.html":
 		w.Header().Set("Content-Type", "text/html")
-		w.Write(s.htmlPage("links", s.allFiles()))
+		w.Write(s.htmlPage("links", s.Files()))
 	case "files":
 		s.serveFile(w, r, rest)
 	default:
@@ -200,7 +200,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) allFiles() []File {
+// Files are all files, by name.
+func (s *Server) Files() []File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []File
@@ -303,7 +304,7 @@ func (s *Server) advertises(f File) bool {
 }
 
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, name string) {
-	for _, f := range s.allFiles() {
+	for _, f := range s.Files() {
 		content := f.Content
 		switch {
 		case name == f.Filename:
