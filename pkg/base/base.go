@@ -102,6 +102,7 @@ type Base struct {
 	Debian *debian.Lock
 
 	o    Options
+	ctx  context.Context // ends reads of layers
 	tree func() (layers.Tree, error)
 	// used are the records that say what the name stands for, by their keys.
 	used map[string]any
@@ -136,7 +137,7 @@ func Resolve(ctx context.Context, ref string, platform v1.Platform, o Options) (
 	if platform.OS == "" {
 		platform.OS = "linux"
 	}
-	b := &Base{Name: ref, Reference: ref, Platform: platform, o: o, used: map[string]any{}}
+	b := &Base{Name: ref, Reference: ref, Platform: platform, o: o, ctx: ctx, used: map[string]any{}}
 	o.Debian.Cache, o.Debian.Log, o.Debian.Progress = o.Store, o.Log, o.Progress
 	r := &resolver{Options: o, ctx: ctx, base: b}
 	err := r.resolve(ref)

@@ -10,13 +10,13 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/boyabuild/boyabuild/pkg/layers"
@@ -38,6 +38,11 @@ type image struct {
 	rawConfig []byte
 	own       []*layer
 	layers    []v1.Layer // own, with where they can be mounted from
+
+	once   sync.Once
+	listed atomic.Bool
+	trees  []layers.Tree // of own, once they have been listed
+	err    error
 }
 
 // newImage makes an image of its manifest and config. With from, its layers say
@@ -149,16 +154,85 @@ func (l *layer) pull(ctx context.Context, bar io.Writer) error {
 		defer own.Close()
 		bar = own
 	}
+	return l.fetch(ctx, bar)
+}
+
+// fetch puts the layer into the store. What is fetched goes to w, too, before it
+// is known to be the layer.
+func (l *layer) fetch(ctx context.Context, w io.Writer) error {
 	r, err := l.get(ctx, l.d)
 	if err != nil {
 		return fmt.Errorf("fetch layer %s of %s: %w", l.d.Digest, l.r.base.Name, err)
 	}
 	defer r.Close()
 	bounded := io.LimitReader(r, l.d.Size+1) // one more byte gives another digest
-	if _, _, err := l.r.Store.Put(ctx, io.TeeReader(bounded, bar), &l.d.Digest); err != nil {
+	if _, _, err := l.r.Store.Put(ctx, io.TeeReader(bounded, w), &l.d.Digest); err != nil {
 		return fmt.Errorf("fetch layer %s of %s: %w", l.d.Digest, l.r.base.Name, err)
 	}
 	return nil
+}
+
+// list returns the layer's tree, which is not on record, and puts it there. A
+// layer that has to be fetched is listed while it comes.
+func (l *layer) list(ctx context.Context, bar io.Writer) (layers.Tree, error) {
+	t, err := l.read(ctx, bar)
+	if err != nil {
+		return t, err
+	}
+	return t, l.files.record(t)
+}
+
+func (l *layer) read(ctx context.Context, bar io.Writer) (layers.Tree, error) {
+	if l.get == nil || l.r.Store.Has(l.d.Digest) || l.elsewhere() {
+		if err := l.pull(ctx, bar); err != nil {
+			return layers.Tree{}, err
+		}
+		r, err := l.Uncompressed()
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		defer r.Close()
+		return l.files.list(ctx, r)
+	}
+	in, out := io.Pipe()
+	var t layers.Tree
+	var wrong error
+	var listed sync.WaitGroup
+	listed.Go(func() {
+		t, wrong = l.listed(ctx, in)
+		in.CloseWithError(wrong) // nobody waits for a reader that has gone
+	})
+	err := l.fetch(ctx, io.MultiWriter(bar, out))
+	out.CloseWithError(err)
+	listed.Wait()
+	if err != nil && (wrong == nil || errors.Is(wrong, err)) { // the one that came first
+		return layers.Tree{}, err
+	}
+	return t, wrong
+}
+
+// elsewhere says whether another image has the layer.
+func (l *layer) elsewhere() bool {
+	if l.r.Source == nil {
+		return false
+	}
+	_, ok := l.r.Source(l.d.Digest)
+	return ok
+}
+
+// listed lists the layer from its stored form, and reads that to its end.
+func (l *layer) listed(ctx context.Context, in io.ReadCloser) (layers.Tree, error) {
+	r, err := decompress(in)
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	defer r.Close()
+	t, err := l.files.list(ctx, r)
+	if err != nil {
+		return t, err
+	}
+	_, err = io.Copy(io.Discard, in)
+	return t, err
 }
 
 // Uncompressed opens the layer's tar.
@@ -185,11 +259,11 @@ func decompress(r io.ReadCloser) (io.ReadCloser, error) {
 	}
 	switch {
 	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(buffered)
+		z, err := layers.NewGzipReader(buffered)
 		if err != nil {
 			return nil, err
 		}
-		return &plainReader{z, func() error { return errors.Join(z.Close(), r.Close()) }}, nil
+		return &plainReader{z, r.Close}, nil
 	case bytes.Equal(start, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {

@@ -1,6 +1,7 @@
 package base
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -39,6 +41,25 @@ type entry struct {
 	Body    []byte            `json:"b,omitempty"`
 }
 
+// maxStash bounds what is kept aside of one layer, in bytes.
+const maxStash = 256 << 20
+
+// looked says whether a file may be one that tells a [Facts], so that a new base
+// need not be unpacked for them. If it is wrong, that costs time.
+func looked(file string) bool {
+	name := path.Base(file)
+	switch {
+	case name == "os-release", name == "pyvenv.cfg", name == "patchlevel.h", name == "EXTERNALLY-MANAGED",
+		strings.HasPrefix(name, "libc.so"), strings.HasPrefix(name, "ld-musl-"), strings.HasPrefix(name, "libc.musl-"):
+		return true
+	case strings.HasPrefix(name, "python3"), strings.HasPrefix(name, "pip"):
+		return path.Base(path.Dir(file)) == "bin"
+	case strings.HasPrefix(name, "libpython3"):
+		return strings.HasSuffix(name, ".so.1.0")
+	}
+	return file == "var/lib/dpkg/status" || strings.HasPrefix(file, "var/lib/dpkg/status.d/") || strings.HasSuffix(file, "lib/apk/db/installed")
+}
+
 // maxBody bounds the files that are kept on record with their entries, in bytes.
 const maxBody = 128 << 10
 
@@ -68,10 +89,15 @@ func LayerTree(ctx context.Context, st Store, l v1.Layer) (layers.Tree, error) {
 	if err != nil || known {
 		return t, err
 	}
-	if t, err = f.list(); err != nil {
+	r, err := l.Uncompressed()
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	defer r.Close()
+	if t, err = f.list(ctx, r); err != nil {
 		return t, fmt.Errorf("layer %s: %w", f.digest, err)
 	}
-	return t, nil
+	return t, f.record(t)
 }
 
 // files are those of one layer.
@@ -93,16 +119,41 @@ func listing(ctx context.Context, st Store, l v1.Layer) (*files, error) {
 // key is where the entries are on record.
 func (l *files) key() string { return "base/entries/1 " + l.digest.String() }
 
-// list reads the tree of the layer, and puts its entries on record.
-func (l *files) list() (layers.Tree, error) {
-	t, err := l.unpacked()
-	if err != nil {
-		return layers.Tree{}, err
+// list reads the tree of the layer from its tar, to the end. Contents that are
+// looked at in every new base are kept aside; any other is had by unpacking the
+// layer.
+func (l *files) list(ctx context.Context, r io.Reader) (layers.Tree, error) {
+	aside := &stash{st: l.st}
+	bounded := &io.LimitedReader{R: &reader{ctx, r}, N: maxUnpacked + 1}
+	buffered := bufio.NewReaderSize(bounded, 64<<10)
+	t, err := layers.ListTar(buffered, func(e layers.Entry, r io.Reader) (layers.Content, error) {
+		switch {
+		case e.Size <= maxBody && asked(e.Path):
+			b, err := io.ReadAll(r)
+			return layers.Bytes(b), err
+		case looked(e.Path) && aside.size+e.Size <= maxStash:
+			return aside.keep(r)
+		}
+		return &content{l, e.Path}, nil
+	})
+	if err == nil {
+		_, err = io.Copy(io.Discard, buffered) // what ends the tar, and the sums behind it
 	}
+	if bounded.N == 0 {
+		err = errUnpacked
+	}
+	if err != nil {
+		return layers.Tree{}, errors.Join(err, aside.close())
+	}
+	return t, nil
+}
+
+// record puts the entries of the layer's tree on record.
+func (l *files) record(t layers.Tree) error {
 	list := make([]entry, 0, t.Len())
 	for _, e := range t.Entries() {
 		if !utf8.ValidString(e.Path) || !utf8.ValidString(e.Link) {
-			return t, nil // JSON cannot hold its name
+			return nil // JSON cannot hold its name
 		}
 		kept := entry{Path: e.Path, Kind: e.Kind, Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, Link: e.Link,
 			Major: e.Major, Minor: e.Minor, Opaque: e.Opaque, Implied: e.Implied}
@@ -113,13 +164,14 @@ func (l *files) list() (layers.Tree, error) {
 			kept.Xattrs[name] = []byte(value)
 		}
 		if e.Kind == layers.File && e.Size <= maxBody && asked(e.Path) {
+			var err error
 			if kept.Body, err = t.ReadFile(e.Path, maxBody); err != nil {
-				return layers.Tree{}, err
+				return err
 			}
 		}
 		list = append(list, kept)
 	}
-	return t, l.st.SetRecord(l.key(), list)
+	return l.st.SetRecord(l.key(), list)
 }
 
 // recorded returns the tree of a layer whose entries are on record. The layer
@@ -188,6 +240,58 @@ func unpacker(ctx context.Context, st Store, l v1.Layer) func() (layers.Tree, er
 	})
 }
 
+// errUnpacked is that a layer is larger than may be.
+var errUnpacked = fmt.Errorf("it unpacks to more than %d bytes", int64(maxUnpacked))
+
+// nameless makes a file that no longer has a name.
+func nameless(st Store) (*os.File, error) {
+	dir, err := st.TempDir("layer-")
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Create(filepath.Join(dir, "content"))
+	return f, errors.Join(err, os.RemoveAll(dir))
+}
+
+// stash is a file without a name that some of a layer's files are kept in.
+type stash struct {
+	st   Store
+	f    *os.File
+	size int64
+}
+
+// keep adds a file.
+func (s *stash) keep(r io.Reader) (layers.Content, error) {
+	if s.f == nil {
+		f, err := nameless(s.st)
+		if err != nil {
+			return nil, err
+		}
+		s.f = f
+	}
+	n, err := io.Copy(s.f, r)
+	at := s.size
+	s.size += n
+	return &stashed{s.f, at, n}, err
+}
+
+func (s *stash) close() error {
+	if s.f == nil {
+		return nil
+	}
+	return s.f.Close()
+}
+
+// stashed is a file in a stash.
+type stashed struct {
+	f        *os.File
+	at, size int64
+}
+
+func (s *stashed) Open() (io.ReadCloser, error) {
+	return spooled{io.NewSectionReader(s.f, s.at, s.size)}, nil
+}
+
 // spool writes the layer's tar to a file without a name.
 func spool(ctx context.Context, st Store, l v1.Layer) (_ *os.File, err error) {
 	r, err := l.Uncompressed()
@@ -195,17 +299,13 @@ func spool(ctx context.Context, st Store, l v1.Layer) (_ *os.File, err error) {
 		return nil, err
 	}
 	defer r.Close()
-	dir, err := st.TempDir("layer-")
+	f, err := nameless(st)
 	if err != nil {
-		return nil, err
-	}
-	f, err := os.Create(filepath.Join(dir, "tar"))
-	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
 		return nil, err
 	}
 	n, err := io.Copy(f, io.LimitReader(&reader{ctx, r}, maxUnpacked+1))
 	if err == nil && n > maxUnpacked {
-		err = fmt.Errorf("it unpacks to more than %d bytes", int64(maxUnpacked))
+		err = errUnpacked
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -3,6 +3,7 @@ package base
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,67 +27,94 @@ func (b *Base) Pull(ctx context.Context) error {
 
 // pull fetches an image's layers, several at a time.
 func (i *image) pull(ctx context.Context, b *Base) error {
-	var absent []*layer
-	var total int64
-	for _, l := range i.own {
+	return i.each(ctx, b, i.own, func(ctx context.Context, l *layer, bar io.Writer) error { return l.pull(ctx, bar) })
+}
+
+// each does something that fetches layers, several at a time.
+func (i *image) each(ctx context.Context, b *Base, list []*layer, do func(context.Context, *layer, io.Writer) error) error {
+	absent := 0
+	total := int64(0)
+	for _, l := range list {
 		if !b.o.Store.Has(l.d.Digest) {
-			absent = append(absent, l)
+			absent++
 			total += l.d.Size
 		}
 	}
-	if len(absent) == 0 {
-		return nil
+	bar := io.WriteCloser(nowhere{})
+	if absent > 0 {
+		b.o.log().Info(fmt.Sprintf("fetching %d layers of %s (%.1f MB)", absent, b.Name, float64(total)/1e6))
+		bar = b.o.progress("layers of "+b.Name, total)
 	}
-	b.o.log().Info(fmt.Sprintf("fetching %d layers of %s (%.1f MB)", len(absent), b.Name, float64(total)/1e6))
-	bar := b.o.progress("layers of "+b.Name, total)
 	defer bar.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(pulls)
-	for _, l := range absent {
-		group.Go(func() error { return l.pull(ctx, bar) })
+	for _, l := range list {
+		group.Go(func() error { return do(ctx, l, bar) })
 	}
 	return group.Wait()
 }
 
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) Close() error                { return nil }
+
+// list returns the trees of the image's layers. Those that are not on record are
+// fetched and listed, several at a time.
+func (i *image) list(b *Base) ([]layers.Tree, error) {
+	i.once.Do(func() {
+		defer i.listed.Store(true)
+		i.trees = make([]layers.Tree, len(i.own))
+		at := map[*layer]int{}
+		var unknown []*layer
+		for n, l := range i.own {
+			t, known, err := l.files.recorded()
+			if err != nil {
+				i.err = err
+				return
+			}
+			if i.trees[n] = t; !known {
+				at[l] = n
+				unknown = append(unknown, l)
+			}
+		}
+		i.err = i.each(b.ctx, b, unknown, func(ctx context.Context, l *layer, bar io.Writer) error {
+			t, err := l.list(ctx, bar)
+			if err != nil {
+				return fmt.Errorf("read base %s: layer %s: %w", b.Name, l.d.Digest, err)
+			}
+			i.trees[at[l]] = t
+			return nil
+		})
+	})
+	return i.trees, i.err
+}
+
 // readTree merges the trees of an image's layers.
 func (r *resolver) readTree(i *image) (layers.Tree, error) {
+	list, err := i.list(r.base)
+	if err != nil {
+		return layers.Tree{}, err
+	}
 	var all layers.Tree
-	pulled := false
-	for _, l := range i.own {
-		t, known, err := l.files.recorded()
-		if err != nil {
-			return all, err
-		}
-		if !known {
-			if !pulled { // all at once, so that they come side by side
-				if err := i.pull(r.ctx, r.base); err != nil {
-					return all, err
-				}
-				pulled = true
-			}
-			if t, err = l.files.list(); err != nil {
-				return all, fmt.Errorf("read base %s: layer %s: %w", r.base.Name, l.d.Digest, err)
-			}
-		}
+	for _, t := range list {
 		all = layers.Overlay(all, t)
 	}
 	return all, nil
 }
 
 // LayerTree returns the files of one layer of the base, by its place in
-// Image.Layers. All layers are fetched when one has to be.
-func (b *Base) LayerTree(ctx context.Context, n int) (layers.Tree, error) {
+// Image.Layers. All layers that are not on record are listed when one has to be.
+func (b *Base) LayerTree(n int) (layers.Tree, error) {
 	img := b.Image.(*image)
-	l := img.own[n]
-	t, known, err := l.files.recorded()
-	if err != nil || known {
-		return t, err
+	if !img.listed.Load() { // trees that were listed here have some contents at hand
+		if t, known, err := img.own[n].files.recorded(); err != nil || known {
+			return t, err
+		}
 	}
-	if err := img.pull(ctx, b); err != nil {
+	list, err := img.list(b)
+	if err != nil {
 		return layers.Tree{}, err
 	}
-	if t, err = l.files.list(); err != nil {
-		return t, fmt.Errorf("read base %s: layer %s: %w", b.Name, l.d.Digest, err)
-	}
-	return t, nil
+	return list[n], nil
 }

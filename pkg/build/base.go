@@ -40,7 +40,7 @@ func (p *platformBuild) baseView(ctx context.Context, b *base.Base) (*view, erro
 		if err != nil {
 			return nil, err
 		}
-		whole := func(ctx context.Context) (layers.Tree, error) { return b.LayerTree(ctx, i) }
+		whole := func(context.Context) (layers.Tree, error) { return b.LayerTree(i) }
 		known, err := p.outline(ctx, digest, whole)
 		if err != nil {
 			return nil, err

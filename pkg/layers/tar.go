@@ -33,7 +33,17 @@ func ReadTar(open func() (io.ReadCloser, error)) (Tree, error) {
 	}
 	defer r.Close()
 	counted := &countingReader{r: bufio.NewReaderSize(r, 256<<10)}
-	tr := tar.NewReader(counted)
+	return ListTar(counted, func(e Entry, _ io.Reader) (Content, error) {
+		return &tarContent{open: open, offset: counted.n, size: e.Size}, nil
+	})
+}
+
+// ListTar reads the entries of an uncompressed layer tar that comes but once.
+// For each File that is not empty it asks keep where the content will be; keep
+// may read it from r, and may not later. What lies behind the tar's end is not
+// read.
+func ListTar(r io.Reader, keep func(e Entry, r io.Reader) (Content, error)) (Tree, error) {
+	tr := tar.NewReader(r)
 	found := newCollector()
 	for {
 		hdr, err := tr.Next()
@@ -51,7 +61,9 @@ func ReadTar(open func() (io.ReadCloser, error)) (Tree, error) {
 			continue
 		}
 		if e.Kind == File && e.Size > 0 {
-			e.Content = &tarContent{open: open, offset: counted.n, size: e.Size}
+			if e.Content, err = keep(e, tr); err != nil {
+				return Tree{}, fmt.Errorf("read layer: %q: %w", e.Path, err)
+			}
 		}
 		if err := found.add(e); err != nil {
 			return Tree{}, fmt.Errorf("read layer: %w", err)

@@ -7,7 +7,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/boyabuild/boyabuild/pkg/layers"
@@ -56,11 +55,11 @@ func (l *layer) Uncompressed() (io.ReadCloser, error) {
 func Decompress(r io.ReadCloser, mt types.MediaType) (io.ReadCloser, error) {
 	switch mt {
 	case types.OCILayer, types.DockerLayer, types.OCIRestrictedLayer, types.DockerForeignLayer:
-		z, err := gzip.NewReader(r)
+		z, err := layers.NewGzipReader(r)
 		if err != nil {
 			return nil, err
 		}
-		return &stacked{Reader: z, close: func() error { z.Close(); return r.Close() }}, nil
+		return &stacked{Reader: z, close: r.Close}, nil
 	case types.OCILayerZStd:
 		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {
