@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 
 	"pkg/python":                  nil,
 	"pkg/python/pip":              {"pkg/python"},
-	"pkg/python/index":            {"pkg/python"},
+	"pkg/python/index":            {"pkg/python", "pkg/statcache"},
 	"pkg/python/index/indextest":  nil,
 	"pkg/python/resolve":          {"pkg/python", "pkg/python/index"},
 	"pkg/python/wheel":            {"pkg/python", "pkg/layers"},

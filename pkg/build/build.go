@@ -143,7 +143,7 @@ func (b *Builder) Build(ctx context.Context, p *Plan) (_ *Result, err error) {
 	for _, s := range files.skipped {
 		b.log().Warn(fmt.Sprintf("left out of the context: %s", s))
 	}
-	sh := newShared(b, p.Options.NoCache || p.Options.Pull)
+	sh := newShared(b, p.Options.NoCache, p.Options.NoCache || p.Options.Pull)
 	r.close = append(r.close, sh.close)
 	for i := range p.Platforms {
 		run := b.platform(p, &p.Platforms[i], files, sh)

@@ -21,10 +21,12 @@ type compiled struct {
 	Size int64   `json:"size"`
 }
 
-// source is a tree to compile, and the key of its content.
+// compileUnit is a tree to compile, and the key of its content.
 type compileUnit struct {
 	key  string
 	tree layers.Tree
+	// unchanged, if set, is asked at the end whether it still has that content.
+	unchanged func() error
 }
 
 // bytecode returns the bytecode of trees, compiled by the image's Python or
@@ -79,6 +81,11 @@ func (s *stage) bytecode(ctx context.Context, py *pythonInImage, units []compile
 			return err
 		}
 		i := places[n]
+		if u := units[i]; u.unchanged != nil {
+			if err := u.unchanged(); err != nil {
+				return err
+			}
+		}
 		if out[i], err = s.run.stored(h); err != nil {
 			return err
 		}

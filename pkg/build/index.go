@@ -87,6 +87,7 @@ func (cs *shared) client(c pip.Config, fallback pip.Index, w wheelBuilder) (*ind
 	if c.Strategy.Value == "unsafe-best-match" {
 		o.Strategy = index.UnsafeBestMatch
 	}
+	o.Sums = cs.sums(c.FindLinks)
 	key := fmt.Sprint(o.Strategy, o.Indexes, o.FindLinks, o.Pinned, c.TrustedHosts)
 	if w != nil {
 		o.Build, o.BuildKey = w.Build, w.Key()

@@ -74,7 +74,7 @@ func (b *Builder) Lock(ctx context.Context, o LockOptions) (*Locked, error) {
 	if o.Env == nil {
 		l.o.Env = func(string) (string, bool) { return "", false }
 	}
-	l.shared = newShared(b, o.NoCache || o.Upgrade || len(o.UpgradePackages) > 0)
+	l.shared = newShared(b, o.NoCache, o.NoCache || o.Upgrade || len(o.UpgradePackages) > 0)
 	defer l.shared.close()
 	return l.lock(ctx)
 }

@@ -133,7 +133,7 @@ func (b *Builder) Preview(ctx context.Context, p *Plan) (*Preview, error) {
 		return nil, err
 	}
 	defer files.Close()
-	sh := newShared(b, p.Options.NoCache || p.Options.Pull)
+	sh := newShared(b, p.Options.NoCache, p.Options.NoCache || p.Options.Pull)
 	defer sh.close()
 	out := &Preview{}
 	for i := range p.Platforms {

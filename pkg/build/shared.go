@@ -1,9 +1,12 @@
 package build
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/boyabuild/boyabuild/pkg/python/index"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
+	"github.com/boyabuild/boyabuild/pkg/statcache"
 )
 
 // shared is what all platforms of one build use.
@@ -13,16 +16,42 @@ type shared struct {
 	clients map[string]*index.Client
 	told    map[string]bool // notices that were given
 	refresh bool            // indexes are asked again, whatever is kept of their pages
+	anew    bool            // nothing is believed that an earlier build found out
+	local   map[string]*statcache.Cache
 }
 
-func newShared(b *Builder, refresh bool) *shared {
-	return &shared{b: b, refresh: refresh, guests: &guests{b: b, made: map[string]*guest{}}, clients: map[string]*index.Client{}, told: map[string]bool{}}
+// sums know the files of find-links that were read before, by an earlier build too
+// unless that is not to be believed.
+func (s *shared) sums(places []pip.Setting[string]) *statcache.Cache {
+	key := "stat/1 find-links"
+	for _, l := range places {
+		key += " " + l.Value
+	}
+	c, ok := s.local[key]
+	if !ok {
+		file := ""
+		if !s.anew {
+			file = s.b.Store.RecordFile(key)
+		}
+		c = statcache.Open(file)
+		s.local[key] = c
+	}
+	return c
+}
+
+func newShared(b *Builder, anew, refresh bool) *shared {
+	return &shared{b: b, refresh: refresh, anew: anew, local: map[string]*statcache.Cache{}, guests: &guests{b: b, made: map[string]*guest{}}, clients: map[string]*index.Client{}, told: map[string]bool{}}
 }
 
 // close ends the use of what was made for one build only.
 func (s *shared) close() {
 	if err := s.guests.close(); err != nil {
 		s.b.log().Warn("remove what was unpacked for building", "error", err)
+	}
+	for _, c := range s.local {
+		if err := c.Save(); err != nil {
+			s.b.log().Debug(fmt.Sprintf("digests of local packages are not kept: %v", err))
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func (b *Builder) Verify(ctx context.Context, p *Plan, img v1.Image) (*Mismatch,
 		return nil, err
 	}
 	defer files.Close()
-	sh := newShared(b, true)
+	sh := newShared(b, true, true)
 	defer sh.close()
 	run := b.platform(p, &p.Platforms[0], files, sh)
 	defer run.close()

@@ -300,7 +300,7 @@ func (l *lockedWheels) prepare(ctx context.Context, list []*wheelLayer) error {
 		if err != nil {
 			return err
 		}
-		units[i] = compileUnit{key: fmt.Sprintf("wheel %s %s %s %s %s", one.blob.Hash, l.scheme.Purelib, l.scheme.Platlib, l.scheme.Scripts, l.scheme.Data), tree: sources}
+		units[i] = compileUnit{key: fmt.Sprintf("wheel %s %s %s %s %s", one.blob.Hash, l.scheme.Purelib, l.scheme.Platlib, l.scheme.Scripts, l.scheme.Data), tree: sources, unchanged: one.blob.Unchanged}
 	}
 	codes, err := l.bytecode(ctx, l.python, units)
 	for i, one := range need {
@@ -373,6 +373,9 @@ func (l *lockedWheels) write(ctx context.Context, wl *wheelLayer) (layers.Descri
 func (l *lockedWheels) mend(ctx context.Context, list []*lockedOne) bool {
 	mended := false
 	for _, one := range list {
+		if one.blob.InPlace() {
+			continue
+		}
 		r, _, err := l.run.Store.Blob(one.blob.Hash)
 		if err == nil {
 			_, err = io.Copy(io.Discard, r)
@@ -404,7 +407,13 @@ func (l *lockedWheels) writeOnce(ctx context.Context, wl *wheelLayer) (layers.De
 		return layers.Descriptor{}, err
 	}
 	wl.tree = &whole
-	return l.run.Store.AddLayer(ctx, whole, l.layerOptions())
+	d, err := l.run.Store.AddLayer(ctx, whole, l.layerOptions())
+	for _, one := range wl.of {
+		if changed := one.blob.Unchanged(); changed != nil {
+			return layers.Descriptor{}, changed
+		}
+	}
+	return d, err
 }
 
 // tops are the first names of files below the places that wheels go to.

@@ -282,6 +282,14 @@ func verify(f *os.File, want stamp, known bool) error {
 	return nil
 }
 
+// Same says whether a file with the stat data a is not known to have changed when
+// it has b. Both are to be of the kind that [Cache.Lookup] takes.
+func Same(a, b fs.FileInfo) bool {
+	x, _ := stampOf(a)
+	y, _ := stampOf(b)
+	return x == y
+}
+
 // digest sums the first size bytes of r.
 func digest(ctx context.Context, r io.Reader, size int64, buf []byte) (sum [32]byte, err error) {
 	if size <= int64(len(buf)) {

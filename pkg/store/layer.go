@@ -15,10 +15,10 @@ import (
 // AddLayer writes t as a layer into the store and describes it.
 func (s *Store) AddLayer(ctx context.Context, t layers.Tree, o layers.Options) (layers.Descriptor, error) {
 	var d layers.Descriptor
-	_, _, err := s.Create(func(w io.Writer) error {
+	_, err := s.place(func(w io.Writer) (v1.Hash, error) {
 		var err error
 		d, err = layers.Write(ctx, w, t, o)
-		return err
+		return d.Digest, err
 	})
 	return d, err
 }

@@ -52,6 +52,9 @@ type Store struct {
 	// failure left. Zero where that is not known.
 	started time.Time
 	checked sync.Map // paths of blobs of before that were found whole
+	// written has the fs.FileInfo of the blobs that this process has written, by
+	// their digests: they were summed then, and are not once more when they are read.
+	written sync.Map
 }
 
 // Open opens the store at dir, which is made where it is missing. Where files
@@ -168,10 +171,26 @@ func (s *Store) Create(write func(w io.Writer) error) (v1.Hash, int64, error) {
 	return s.create(nil, write)
 }
 
-func (s *Store) create(want *v1.Hash, write func(w io.Writer) error) (h v1.Hash, n int64, err error) {
+func (s *Store) create(want *v1.Hash, write func(w io.Writer) error) (v1.Hash, int64, error) {
+	sum := &counter{h: sha256.New()}
+	h, err := s.place(func(w io.Writer) (v1.Hash, error) {
+		if err := write(io.MultiWriter(w, sum)); err != nil {
+			return v1.Hash{}, err
+		}
+		h := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.h.Sum(nil))}
+		if want != nil && h != *want {
+			return v1.Hash{}, &MismatchError{Want: *want, Got: h}
+		}
+		return h, nil
+	})
+	return h, sum.n, err
+}
+
+// place stores what write writes under the digest that it returns.
+func (s *Store) place(write func(w io.Writer) (v1.Hash, error)) (h v1.Hash, err error) {
 	f, err := os.CreateTemp(s.scratch(), "blob-*")
 	if err != nil {
-		return v1.Hash{}, 0, fmt.Errorf("store blob: %w", err)
+		return v1.Hash{}, fmt.Errorf("store blob: %w", err)
 	}
 	defer func() {
 		f.Close()
@@ -179,26 +198,26 @@ func (s *Store) create(want *v1.Hash, write func(w io.Writer) error) (h v1.Hash,
 			os.Remove(f.Name())
 		}
 	}()
-	sum := &counter{h: sha256.New()}
-	if err := write(io.MultiWriter(f, sum)); err != nil {
-		return v1.Hash{}, 0, err
-	}
-	h = v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.h.Sum(nil))}
-	if want != nil && h != *want {
-		return v1.Hash{}, 0, &MismatchError{Want: *want, Got: h}
+	if h, err = write(f); err != nil {
+		return v1.Hash{}, err
 	}
 	if err := f.Chmod(0o644); err != nil {
-		return v1.Hash{}, 0, fmt.Errorf("store blob: %w", err)
+		return v1.Hash{}, fmt.Errorf("store blob: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return v1.Hash{}, fmt.Errorf("store blob: %w", err)
 	}
 	if err := f.Close(); err != nil {
-		return v1.Hash{}, 0, fmt.Errorf("store blob: %w", err)
+		return v1.Hash{}, fmt.Errorf("store blob: %w", err)
 	}
 	// Whoever prunes must not take this blob for one that was there before.
 	err = s.together(func() error { return os.Rename(f.Name(), s.File(h)) })
 	if err != nil {
-		return v1.Hash{}, 0, fmt.Errorf("store blob: %w", err)
+		return v1.Hash{}, fmt.Errorf("store blob: %w", err)
 	}
-	return h, sum.n, nil
+	s.written.Store(h, info)
+	return h, nil
 }
 
 type counter struct {

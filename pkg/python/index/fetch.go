@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,16 +25,19 @@ import (
 // maxWheel bounds a wheel of unknown size; the largest in use have some 3 GB.
 const maxWheel = 16 << 30
 
-// Blob is a wheel in the cache.
+// Blob is a wheel or an sdist on this machine.
 type Blob struct {
 	Hash v1.Hash
-	Path string // where the cache has it
+	Path string // where the cache has it, or its owner: see [Blob.Unchanged]
 	Size int64
+
+	info fs.FileInfo // of one that is not in the cache
 }
 
-// Fetch brings a wheel or an sdist into the cache, unless it is there, and verifies it
-// against its size and every hash that is known. A broken download goes on
-// where it stopped. The error is a *HashError when the bytes are others.
+// Fetch brings a wheel or an sdist into the cache, unless it is there or on this
+// machine, and verifies it against its size and every hash that is known. A broken
+// download goes on where it stopped. The error is a *HashError when the bytes are
+// others.
 func (c *Client) Fetch(ctx context.Context, w python.File) (Blob, error) {
 	if h, ok := sha256Of(w.Hashes); ok && c.cache.Has(h) {
 		return c.blob(h)
@@ -45,11 +49,15 @@ func (c *Client) Fetch(ctx context.Context, w python.File) (Blob, error) {
 	return blob, nil
 }
 
-// download brings a file into the cache whatever is there.
+// download brings a file into the cache whatever is there; one on this machine
+// stays where it is.
 func (c *Client) download(ctx context.Context, w python.File) (Blob, error) {
 	u, err := url.Parse(w.URL)
 	if err != nil {
 		return Blob{}, redactURLError(err)
+	}
+	if u.Scheme == "file" {
+		return c.local(ctx, w, u)
 	}
 	body, err := c.open(ctx, u)
 	if err != nil {

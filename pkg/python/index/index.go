@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/statcache"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -84,6 +85,9 @@ type Options struct {
 	Now     func() time.Time // nil = time.Now; only the age of kept pages depends on it
 
 	Cache Cache
+	// Sums knows files of find-links that were read before; nil = each is read
+	// once more.
+	Sums  Sums
 	HTTP  *http.Client // nil = a client of its own with the default transport; brings proxies, own CAs, client certificates
 	Netrc Netrc
 	// Credentials is asked, once for each place, when a server answers 401 or 403
@@ -118,6 +122,7 @@ type Client struct {
 	findLinks []Index
 	pinned    map[string]Index
 	cache     Cache
+	sums      Sums
 	log       *slog.Logger
 	progress  func(string, int64) io.WriteCloser
 	http      *transport
@@ -148,6 +153,9 @@ func New(o Options) (*Client, error) {
 	c.now, c.refresh, c.strategy = o.Now, o.Refresh, o.Strategy
 	if c.now == nil {
 		c.now = time.Now
+	}
+	if c.sums = o.Sums; c.sums == nil {
+		c.sums = statcache.Open("")
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)

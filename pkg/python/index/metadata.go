@@ -109,12 +109,19 @@ func (c *Client) record(key string, text []byte) []byte {
 // readMetadata is the ladder.
 func (c *Client) readMetadata(ctx context.Context, f File) ([]byte, error) {
 	h, hashed := sha256Of(f.Hashes)
-	if f.Local() || hashed && c.cache.Has(h) {
-		return c.wholeWheel(ctx, f)
-	}
 	u, err := url.Parse(f.URL)
 	if err != nil {
 		return nil, redactURLError(err)
+	}
+	switch {
+	case u.Scheme == "file" && !hashed: // it is hashed if it is chosen
+		path, err := localPath(u)
+		if err != nil {
+			return nil, err
+		}
+		return readWheel(path, f)
+	case f.Local() || hashed && c.cache.Has(h):
+		return c.wholeWheel(ctx, f)
 	}
 	if f.CoreMetadata {
 		text, err := c.advertised(ctx, f, u)
