@@ -52,10 +52,9 @@ func looked(file string) bool {
 	case name == "os-release", name == "pyvenv.cfg", name == "patchlevel.h", name == "EXTERNALLY-MANAGED",
 		strings.HasPrefix(name, "libc.so"), strings.HasPrefix(name, "ld-musl-"), strings.HasPrefix(name, "libc.musl-"):
 		return true
-	case strings.HasPrefix(name, "python3"), strings.HasPrefix(name, "pip"):
-		return path.Base(path.Dir(file)) == "bin"
-	case strings.HasPrefix(name, "libpython3"):
-		return strings.HasSuffix(name, ".so.1.0")
+	case path.Base(path.Dir(file)) == "bin" && (strings.HasPrefix(name, "python3") || strings.HasPrefix(name, "pip")),
+		strings.HasPrefix(name, "libpython3") && strings.HasSuffix(name, ".so.1.0"):
+		return true
 	}
 	return file == "var/lib/dpkg/status" || strings.HasPrefix(file, "var/lib/dpkg/status.d/") || strings.HasSuffix(file, "lib/apk/db/installed")
 }

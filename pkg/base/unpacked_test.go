@@ -112,3 +112,42 @@ func pushed(t *testing.T, img v1.Image) string {
 	}
 	return ref.String()
 }
+
+// What tells a base's facts is kept aside while its layers are listed: they are
+// not inflated a second time for it.
+func TestFactsUnpackNothing(t *testing.T) {
+	for _, files := range [][]layers.Entry{
+		{file("usr/bin/python3.13", "ELF"), link("usr/bin/python3", "python3.13"), file("etc/os-release", "ID=debian\n"),
+			file("usr/lib/x86_64-linux-gnu/libc.so.6", "GNU C Library (Debian GLIBC 2.41-1) stable release version 2.41.\n"),
+			file("var/lib/dpkg/status.d/python3.13-minimal", "Package: python3.13-minimal\nVersion: 3.13.5-2\n")},
+		{file("usr/local/bin/python3.12", "\x003.12.4\x00"), link("usr/local/bin/python3", "python3.12"), file("lib/ld-musl-x86_64.so.1", "ELF"),
+			file("usr/lib/os-release", "ID=alpine\n"), file("lib/apk/db/installed", "P:musl\nV:1.2.5-r0\n"), file("usr/local/bin/pip", "#!/usr/local/bin/python3.12\n")},
+	} {
+		ref := pushed(t, newImage(t, amd64, v1.Config{Env: []string{"PATH=/usr/local/bin:/usr/bin"}}, files, []layers.Entry{file("srv/app", "x")}))
+		st := newStore(t)
+		b := resolve(t, ref, amd64, base.Options{Store: st})
+		if _, err := b.LayerTree(0); err != nil {
+			t.Fatal(err)
+		}
+		list, err := b.Image.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range list {
+			digest, err := l.Digest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(st.File(digest), []byte("no layer"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		facts, err := b.Facts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if facts.Python == nil || facts.Libc.Major == 0 || facts.OS == "" || strings.Count(facts.Python.Version, ".") != 2 {
+			t.Errorf("facts are %+v, of the Python %+v", facts, facts.Python)
+		}
+	}
+}
