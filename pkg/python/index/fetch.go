@@ -98,11 +98,8 @@ func isIntact(b Blob) bool {
 	return err == nil && hex.EncodeToString(h.Sum(nil)) == b.Hash.Hex
 }
 
-// open starts to read a file, from this machine or from a server.
+// open starts to read a file of a server.
 func (c *Client) open(ctx context.Context, u *url.URL) (io.ReadCloser, error) {
-	if u.Scheme == "file" {
-		return openLocal(u)
-	}
 	// A compressed transfer could not go on where it stopped.
 	resp, err := c.http.get(ctx, u, http.Header{"Accept-Encoding": {"identity"}})
 	if err != nil {

@@ -178,7 +178,7 @@ func (c *Client) wholeWheel(ctx context.Context, f File) ([]byte, error) {
 	}
 	text, err := readWheel(blob.Path, f)
 	var invalid *InvalidWheelError
-	if !errors.As(err, &invalid) || isIntact(blob) {
+	if !errors.As(err, &invalid) || blob.InPlace() || isIntact(blob) {
 		return text, err
 	}
 	c.log.Warn(fmt.Sprintf("%s is damaged in the cache, and fetched again", f.Filename))
