@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -40,10 +41,18 @@ type env struct {
 
 func main() {
 	sandbox.Main() // never returns in a re-executed stage of the sandbox
-	// A CI runner's memory counts for more than the few per cent of processor time
-	// that this costs: garbage is half of what is in use, not as much as that.
-	debug.SetGCPercent(50)
+	collectLate()
 	os.Exit(run(os.Args[1:], &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ, host: os.DirFS("/")}))
+}
+
+// collectLate lets a command make 24 MB of garbage before any of it is collected:
+// most are over by then. Once that has happened, garbage is half of what is in
+// use, not as much as that: a CI runner's memory counts for more than the few per
+// cent of processor time that this costs.
+func collectLate() {
+	debug.SetGCPercent(600) // of 4 MB, where the heap is smaller than that
+	first := new([64]byte)
+	runtime.AddCleanup(first, func(percent int) { debug.SetGCPercent(percent) }, 50)
 }
 
 // run executes one command line and returns the exit status.
