@@ -78,7 +78,7 @@ func (p *platformBuild) outline(ctx context.Context, digest v1.Hash, whole func(
 
 // carry is what the image tells of its own making.
 func (p *platformBuild) carry() (*carried, error) {
-	c := &carried{Format: carriedFormat, Base: map[string]json.RawMessage{}, Steps: p.steps}
+	c := &carried{Format: carriedFormat, Base: map[string]json.RawMessage{}, Steps: p.steps, Facts: p.facts}
 	put := func(key string, v any) error {
 		raw, err := json.Marshal(v)
 		c.Base[key] = raw

@@ -43,7 +43,7 @@ func (s *stage) bytecode(ctx context.Context, py *pythonInImage, units []compile
 	for i, u := range units {
 		keys[i] = fmt.Sprintf("%s %s %t %s", bytecode.Format, py.target.Python, py.target.FreeThreaded, u.key)
 		var c compiled
-		ok, err := st.Record(keys[i], &c)
+		ok, err := s.run.built(keys[i], &c)
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func (s *stage) bytecode(ctx context.Context, py *pythonInImage, units []compile
 		if out[i], err = s.run.stored(h); err != nil {
 			return err
 		}
-		return st.SetRecord(keys[i], compiled{h, size})
+		return s.run.setBuilt(keys[i], compiled{h, size})
 	})
 	var start *sandbox.StartError
 	var python *bytecode.Error
@@ -146,7 +146,7 @@ func (s *stage) standardLibrary(ctx context.Context) error {
 		return err
 	}
 	var laid *part
-	then := *s
+	then := s.now()
 	make := func(ctx context.Context) (*part, layerRecord, bool, error) {
 		whole, err := files(ctx)
 		if err != nil || whole.Len() == 0 {

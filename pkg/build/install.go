@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -28,11 +27,13 @@ type installStep struct {
 	work   string // a folder for files taken out of the image
 	budget int    // how many layers it may come to
 
-	pins []python.FileRequirement // versions that are to be taken
+	pins   pins                     // versions that are to be taken
+	pinned []python.FileRequirement // of them, those of the current install
 
 	parts    []*part
 	recs     []layerRecord
 	packages []string
+	shares   []int // how many of them each install has
 	places   map[string]placeRecord
 	bytes    int64 // of what was made now
 	made     bool
@@ -57,7 +58,7 @@ func (t *installStep) tree(ctx context.Context, upper layers.Tree) error {
 	if err != nil {
 		return err
 	}
-	p, rec, made, err := t.content(ctx, "files "+sum.String(), upper, "")
+	p, rec, made, err := t.content(ctx, "files/2 "+sum.String(), upper, "")
 	if err != nil || p == nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 			return stepFault(step.Origin, err)
 		}
 		if ok {
-			return s.recorded(ctx, a, key, rec, over.again(step.Origin, found))
+			return s.recorded(ctx, a, key, rec, over.again(step.Origin, found, rec))
 		}
 	}
 	t, err := over.installed(ctx, found, s.run.pinned[key])
@@ -105,7 +106,10 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 	if err != nil {
 		return stepFault(step.Origin, err)
 	}
-	rec := stepRecord{Layers: t.recs, Packages: t.packages, Places: t.places, Facts: maps.Clone(s.facts)}
+	rec := stepRecord{Layers: t.recs, Packages: t.packages, Places: t.places}
+	if len(t.shares) > 1 && len(t.packages) > 0 {
+		rec.Shares = t.shares
+	}
 	if key != "" && s.run.preview == nil {
 		s.run.noteStep(key, rec)
 		if err := s.run.records.keep(key, rec); err != nil {
@@ -149,6 +153,7 @@ func (s *stage) recorded(ctx context.Context, a dockerfile.Applied, key string, 
 		if err != nil {
 			return &StepError{Origin: at, Err: err}
 		}
+		p.gathered(s.run, func(ctx context.Context) (layers.Tree, error) { return s.run.regather(ctx, l, again) })
 		if v := s.run.preview; v != nil {
 			v.layer(l.Descriptor, true, 0)
 		}
@@ -202,13 +207,12 @@ func (s *stage) commands(ctx context.Context, step dockerfile.Run) ([]pip.Step, 
 	return read(all)
 }
 
-// again returns a function that does a step as it is now, at any time.
-func (s *stage) again(origin dockerfile.Origin, found []pip.Step) func(context.Context) ([]*part, error) {
-	then, scope := *s, *s.scope
-	scope.Config = *s.scope.Config.DeepCopy()
-	then.scope = &scope
+// again returns a function that does a step as it is now, at any time, and comes to
+// the packages on record.
+func (s *stage) again(origin dockerfile.Origin, found []pip.Step, rec stepRecord) func(context.Context) ([]*part, error) {
+	then := s.now()
 	return func(ctx context.Context) ([]*part, error) {
-		t, err := then.installed(ctx, found, stepRecord{})
+		t, err := then.installed(ctx, found, rec)
 		if err != nil {
 			return nil, stepFault(origin, err)
 		}
@@ -221,20 +225,40 @@ func (p *platformBuild) remake(ctx context.Context, rec layerRecord, again func(
 	p.remaking.Lock() // what a build shares is for one at a time
 	defer p.remaking.Unlock()
 	p.log().Debug(fmt.Sprintf("layer %s is made again", rec.Digest))
-	parts, err := again(ctx)
+	made, err := remade(ctx, rec, again)
+	if err == nil {
+		err = made.built.bring()
+	}
 	if err != nil {
 		return layers.Descriptor{}, err
 	}
-	for _, part := range parts {
-		if part.built.rec.Key != rec.Key {
-			continue
-		}
-		if err := part.built.bring(); err != nil {
-			return layers.Descriptor{}, err
-		}
-		return part.built.rec.Descriptor, nil
+	return made.built.rec.Descriptor, nil
+}
+
+// regather gathers the files of a layer that is on record by doing its step again.
+func (p *platformBuild) regather(ctx context.Context, rec layerRecord, again func(context.Context) ([]*part, error)) (layers.Tree, error) {
+	made, err := remade(ctx, rec, again)
+	if err != nil {
+		return layers.Tree{}, err
 	}
-	return layers.Descriptor{}, &RecordError{Key: rec.Key, Recorded: rec.Digest}
+	if made.whole == nil {
+		return made.known, nil
+	}
+	return made.whole(ctx)
+}
+
+// remade does a step again, and returns the one of its layers that is on record.
+func remade(ctx context.Context, rec layerRecord, again func(context.Context) ([]*part, error)) (*part, error) {
+	parts, err := again(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		if p != nil && p.built.rec.Key == rec.Key {
+			return p, nil
+		}
+	}
+	return nil, &RecordError{Key: rec.Key, Recorded: rec.Digest}
 }
 
 // installed does the commands of a step; what is pinned comes out in those
@@ -261,6 +285,17 @@ func (s *stage) installed(ctx context.Context, found []pip.Step, pinned stepReco
 // command does one command of a line: by what is known of the image, and where
 // that is not enough, by all of its files.
 func (t *installStep) command(ctx context.Context, c *pip.Step) error {
+	if c.Install == nil && c.Sync == nil {
+		return t.any(ctx, c)
+	}
+	before := len(t.packages)
+	t.pinned = t.pins.next()
+	err := t.any(ctx, c)
+	t.shares = append(t.shares, len(t.packages)-before)
+	return err
+}
+
+func (t *installStep) any(ctx context.Context, c *pip.Step) error {
 	if c.Write != nil {
 		upper, err := t.write(c.Write)
 		if err != nil {

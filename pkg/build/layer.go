@@ -125,6 +125,23 @@ func (s *stage) part(ctx context.Context, rec layerRecord, known *layers.Tree, m
 	return p, nil
 }
 
+// gathered has the files of a layer that is on record be what its step gathers, as
+// in the build that made it: a file of a wheel is then deflated as the wheel has
+// it, which what is made of it, such as a COPY from this stage, takes over. Read
+// from the layer it would not be, and another digest come of it. That is done only
+// if the step cannot be done again, for want of an index.
+func (p *part) gathered(run *platformBuild, gather func(context.Context) (layers.Tree, error)) {
+	listed := p.whole
+	p.whole = func(ctx context.Context) (layers.Tree, error) {
+		t, err := gather(ctx)
+		if err == nil || ctx.Err() != nil {
+			return t, err
+		}
+		run.log().Debug(fmt.Sprintf("the files of layer %s are read from it, for they cannot be gathered again: %v", p.digest, err))
+		return listed(ctx)
+	}
+}
+
 // lay puts a layer on the image.
 func (s *stage) lay(p *part) {
 	s.layers = append(s.layers, p.layer)

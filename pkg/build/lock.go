@@ -21,7 +21,7 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 		Target:          p.python.target,
 		Source:          client,
 		Requirements:    w.requirements,
-		Constraints:     slices.Concat(w.constraints, p.step.pins),
+		Constraints:     w.constraints,
 		Installed:       map[string]resolve.Installed{},
 		UpgradePackages: p.in.UpgradePackages,
 		Upgrade:         upgrade(p.in),
@@ -56,15 +56,20 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 			delete(o.Installed, python.NormalizeName(name))
 		}
 	}
-	key, err := p.lockKey(o, w)
+	key, err := p.lockKey(ctx, o, w)
 	if err != nil {
 		return python.Lock{}, err
 	}
-	var lock python.Lock
-	if p.reuse() {
-		if ok, err := p.run.Store.Record(key, &lock); err != nil || ok {
-			p.run.log().Debug("dependencies are on record")
-			moveURLs(&lock, imageWheels, p.workURL())
+	lock, known, err := p.onRecord(key)
+	if err != nil || known && are(p.step.pinned, lock) {
+		return lock, err
+	}
+	if len(p.step.pinned) > 0 {
+		o.Constraints = slices.Concat(o.Constraints, p.step.pinned)
+		if key, err = p.lockKey(ctx, o, w); err != nil {
+			return python.Lock{}, err
+		}
+		if lock, known, err = p.onRecord(key); err != nil || known {
 			return lock, err
 		}
 	}
@@ -72,11 +77,23 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 	if err != nil {
 		return python.Lock{}, err
 	}
-	p.run.log().Info(fmt.Sprintf("resolved %s for %s: %s", packages(len(r.Lock.Packages)), p.python.target, pins(r.Lock)))
+	p.run.log().Info(fmt.Sprintf("resolved %s for %s: %s", packages(len(r.Lock.Packages)), p.python.target, versions(r.Lock)))
 	kept := r.Lock
 	kept.Packages = slices.Clone(kept.Packages)
 	moveURLs(&kept, p.workURL(), imageWheels)
 	return r.Lock, p.run.Store.SetRecord(key, kept)
+}
+
+// onRecord is the lock that is kept under a key.
+func (p *installation) onRecord(key string) (lock python.Lock, known bool, err error) {
+	if !p.reuse() {
+		return lock, false, nil
+	}
+	if known, err = p.run.Store.Record(key, &lock); known && err == nil {
+		p.run.log().Debug("dependencies are on record")
+		moveURLs(&lock, imageWheels, p.workURL())
+	}
+	return lock, known, err
 }
 
 // imageWheels stands in records for the folder that wheels of the image are
@@ -106,7 +123,12 @@ func (p *installation) reuse() bool {
 
 // lockKey stands for everything that a resolution depends on but the index's
 // content: as with any builder's cache, that is asked again with --no-cache.
-func (p *installation) lockKey(o resolve.Options, w *wanted) (string, error) {
+func (p *installation) lockKey(ctx context.Context, o resolve.Options, w *wanted) (string, error) {
+	fallback, err := p.fallback(w.config)(ctx)
+	if err != nil {
+		return "", err
+	}
+
 	row := func(r python.FileRequirement) string {
 		return fmt.Sprintf("%s %s %q", r.Requirement, strings.TrimPrefix(r.Path, p.work), r.Hashes)
 	}
@@ -117,13 +139,13 @@ func (p *installation) lockKey(o resolve.Options, w *wanted) (string, error) {
 	for _, r := range o.Constraints {
 		constraints = append(constraints, row(r))
 	}
-	for _, x := range w.config.Indexes(pip.Index{}) {
+	for _, x := range w.config.Indexes(fallback) {
 		places = append(places, x.URL) // only its digest is kept
 	}
 	for _, l := range w.config.FindLinks {
 		places = append(places, strings.TrimPrefix(l.Value, p.work))
 	}
-	return keyOf("lock/3", []any{p.python.target.String(), requirements, constraints, places, p.taken, w.config.Pins, w.config.NoIndex.Value, o.Installed,
+	return keyOf("lock/4", []any{p.python.target.String(), requirements, constraints, places, p.taken, w.config.Pins, w.config.NoIndex.Value, w.config.Strategy.Value, o.Installed,
 		o.Upgrade, o.UpgradePackages, o.Pre, o.StrictRequiresPython, o.ExcludeNewer.Unix(), o.RequireHashes, o.NoBinary, o.OnlyBinary, o.AllReleases, o.OnlyFinal, o.NoDependencies, o.PreferBinary})
 }
 
@@ -137,8 +159,8 @@ func upgrade(in *pip.Install) resolve.Upgrade {
 	return resolve.UpgradeNeeded
 }
 
-// pins lists what was resolved, the first few of a long list.
-func pins(l python.Lock) string {
+// versions lists what was resolved, the first few of a long list.
+func versions(l python.Lock) string {
 	const most = 12
 	var names []string
 	for i, pkg := range l.Packages {

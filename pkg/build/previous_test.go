@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/boyabuild/boyabuild/pkg/build"
+	"github.com/boyabuild/boyabuild/pkg/python/index/indextest"
 )
 
 // remoteImage is an image elsewhere: its layers are counted when they are read.
@@ -102,7 +103,8 @@ func TestColdMachineWithAnEarlierImage(t *testing.T) {
 }
 
 func TestBytesThatNobodyHasAreMadeAgain(t *testing.T) {
-	const text = "FROM python:3.13\nCOPY . /app\nRUN pip install -U six web\n"
+	const text = "FROM python:3.13 AS made\nRUN pip install --target /opt/lib web\nFROM python:3.13\nCOPY . /app\nRUN pip install -U six web\n" +
+		"WORKDIR /one\nCOPY --from=made /opt/lib lib/\nWORKDIR /two\nCOPY --from=made /opt/lib/dep.py lib/\n"
 	w := newWorld(t).shop()
 	w.write(map[string]string{"app.py": "print(1)\n"})
 	first := w.build(text)
@@ -220,3 +222,47 @@ func (w *world) wheelOf(name string) v1.Hash {
 	}
 	return h
 }
+
+// Layers whose bytes nobody has any more are made of the versions on record, though
+// there are newer ones.
+func TestBytesAreMadeOfTheVersionsOnRecord(t *testing.T) {
+	const text = "FROM python:3.13\nRUN pip install dep==1.0 && pip install -U dep web\n"
+	w := newWorld(t).shop()
+	first := w.build(text)
+	w.index.AddSpec(indextest.Spec{Name: "dep", Version: "2.1", Files: map[string]string{"dep.py": "v=2.1\n"}})
+	w.elsewhere(t, first)
+	for _, d := range w.manifest(first).Layers[2:] {
+		w.builder.Previous = func(context.Context, v1.Platform) ([]v1.Image, error) {
+			return []v1.Image{&withoutLayers{first.Images[0]}}, nil
+		}
+		w.store = newStore(t)
+		w.builder.Store = w.store
+		again := w.build(text)
+		l, err := again.Images[0].LayerByDigest(d.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := l.Compressed()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, &w.log)
+		}
+		if got, _, err := v1.SHA256(r); err != nil || got != d.Digest {
+			t.Errorf("layer %s comes out as %s: %v", d.Digest, got, err)
+		}
+	}
+}
+
+// withoutLayers is an image whose layers are gone.
+type withoutLayers struct{ v1.Image }
+
+func (w *withoutLayers) Layers() ([]v1.Layer, error) {
+	list, err := w.Image.Layers()
+	for i, l := range list {
+		list[i] = &goneLayer{l}
+	}
+	return list, err
+}
+
+type goneLayer struct{ v1.Layer }
+
+func (l *goneLayer) Compressed() (io.ReadCloser, error) { return nil, errors.New("is gone") }

@@ -79,13 +79,17 @@ func pythonOf(f base.Facts, platform v1.Platform) (*pythonInImage, error) {
 // the base does; after that the image as built so far is looked at, or what is on
 // record of it.
 func (s *stage) factsNow(ctx context.Context) (base.Facts, error) {
-	search := environ(s.scope.Config.Env)["PATH"]
-	if s.base.Image != nil && search == environ(s.config.Config.Env)["PATH"] {
-		if f, err := s.base.Facts(); err != nil || f.Python != nil {
+	env := environ(s.scope.Config.Env)
+	search := env["PATH"]
+	if s.base.Image != nil {
+		// They are asked for in any case: an image tells of the facts that were asked
+		// for, and must not tell more if more has to be resolved.
+		f, err := s.base.Facts()
+		if err != nil || f.Python != nil && search == environ(s.config.Config.Env)["PATH"] {
 			return f, err
 		}
 	}
-	key, err := keyOf("facts/1", []any{s.view.identity(append(pathPlaces(search), systemPlaces...)), search})
+	key, err := keyOf("facts/2", []any{s.view.identity(append(pathPlaces(search), systemPlaces...)), search, env["PYTHON_VERSION"]})
 	if err != nil {
 		return base.Facts{}, err
 	}
@@ -108,6 +112,7 @@ func (s *stage) factsNow(ctx context.Context) (base.Facts, error) {
 		}
 	}
 	s.facts[key] = f
+	s.run.noteFacts(key, f)
 	return f, nil
 }
 

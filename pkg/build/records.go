@@ -35,10 +35,11 @@ type stepRecord struct {
 	Layers []layerRecord `json:"layers"`
 	// Packages are those that it installed: "flask 3.1.3".
 	Packages []string `json:"packages,omitempty"`
+	// Shares are how many of them each install of the step has, in order, where
+	// there are several.
+	Shares []int `json:"shares,omitempty"`
 	// Places are what its installs found where they installed to, by their keys.
 	Places map[string]placeRecord `json:"places,omitempty"`
-	// Facts are what was found out of the image that the step stands on.
-	Facts map[string]base.Facts `json:"facts,omitempty"`
 
 	foreign bool
 }
@@ -163,10 +164,8 @@ func (r *records) facts(ctx context.Context, key string) (base.Facts, bool, erro
 		return rec, ok, err
 	}
 	for _, c := range r.carried(ctx) {
-		for _, s := range c.Steps {
-			if rec, ok := s.Facts[key]; ok {
-				return rec, true, nil
-			}
+		if rec, ok := c.Facts[key]; ok {
+			return rec, true, nil
 		}
 	}
 	return base.Facts{}, false, nil
@@ -252,6 +251,10 @@ type carried struct {
 	// Steps are the records of the steps that make layers of more than the
 	// build's own files.
 	Steps map[string]stepRecord `json:"steps,omitempty"`
+	// Facts are what was found out of the image as it was before steps, by what they
+	// depend on. They are no part of a step's record: steps of one key may have
+	// asked for different ones.
+	Facts map[string]base.Facts `json:"facts,omitempty"`
 
 	byKey  map[string]layerRecord
 	layers map[v1.Hash]v1.Layer
@@ -259,7 +262,7 @@ type carried struct {
 
 const (
 	// carriedFormat numbers what carried means. Records of another are none.
-	carriedFormat = 1
+	carriedFormat = 2
 	// carriedField is where an image's configuration has them. Runtimes and
 	// registries leave alone what they do not know.
 	carriedField = "boyabuild"

@@ -3,6 +3,7 @@ package build
 import (
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/boyabuild/boyabuild/pkg/python/index"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
@@ -18,6 +19,7 @@ type shared struct {
 	refresh bool            // indexes are asked again, whatever is kept of their pages
 	anew    bool            // nothing is believed that an earlier build found out
 	local   map[string]*statcache.Cache
+	own     sync.Map // keys of what this build has built of sources, or compiled
 }
 
 // sums know the files of find-links that were read before, by an earlier build too
@@ -41,6 +43,20 @@ func (s *shared) sums(places []pip.Setting[string]) *statcache.Cache {
 
 func newShared(b *Builder, anew, refresh bool) *shared {
 	return &shared{b: b, refresh: refresh, anew: anew, local: map[string]*statcache.Cache{}, guests: &guests{b: b, made: map[string]*guest{}}, clients: map[string]*index.Client{}, told: map[string]bool{}}
+}
+
+// built reads the record of what was built of sources, or compiled: by any build, or
+// by this one if nothing else is to be believed.
+func (p *platformBuild) built(key string, v any) (bool, error) {
+	if _, own := p.shared.own.Load(key); !own && p.records.off {
+		return false, nil
+	}
+	return p.Store.Record(key, v)
+}
+
+func (p *platformBuild) setBuilt(key string, v any) error {
+	p.shared.own.Store(key, nil)
+	return p.Store.SetRecord(key, v)
 }
 
 // close ends the use of what was made for one build only.

@@ -120,10 +120,11 @@ func (b *sourceBuilder) make(ctx context.Context, s *stage, key, name string, op
 	}
 	st := s.run.Store
 	// A wheel of pure Python serves every Python; so it is on record by the source alone, too.
-	keys := [2]string{"built-wheel/1 " + key, "built-wheel/1 " + key + " " + b.Key() + fmt.Sprint(options)}
+	key = fmt.Sprintf("built-wheel/2 %d %s", epoch(s.run.plan.Options.Time).Unix(), key)
+	keys := [2]string{key, key + " " + b.Key() + fmt.Sprint(options)}
 	for _, k := range keys {
 		var w builtWheel
-		ok, err := st.Record(k, &w)
+		ok, err := s.run.built(k, &w)
 		if err != nil {
 			return index.Blob{}, "", err
 		}
@@ -140,9 +141,9 @@ func (b *sourceBuilder) make(ctx context.Context, s *stage, key, name string, op
 		return index.Blob{}, "", &SourceError{name, err}
 	}
 	if static && len(options) == 0 {
-		err = st.SetRecord(keys[0], w)
+		err = s.run.setBuilt(keys[0], w)
 	} else {
-		err = st.SetRecord(keys[1], w)
+		err = s.run.setBuilt(keys[1], w)
 	}
 	return index.Blob{Hash: w.Hash, Path: st.File(w.Hash), Size: w.Size}, w.Filename, err
 }

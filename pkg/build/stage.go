@@ -42,6 +42,7 @@ type platformBuild struct {
 	// What the image tells of its own making.
 	steps    map[string]stepRecord
 	outlines map[string][]byte
+	facts    map[string]base.Facts
 	resolved []*base.Base
 }
 
@@ -96,6 +97,16 @@ func (p *platformBuild) stage(ctx context.Context, st dockerfile.ResolvedStage) 
 		p.log().Warn(w.String())
 	}
 	return s, nil
+}
+
+// now is the stage as it is now, for what is done later: the steps that follow
+// change nothing of it.
+func (s *stage) now() *stage {
+	then, scope := *s, *s.scope
+	scope.Config = *s.scope.Config.DeepCopy()
+	then.scope = &scope
+	then.facts = maps.Clone(s.facts)
+	return &then
 }
 
 // begin starts a stage on an earlier one or on a base.
@@ -266,6 +277,9 @@ func (s *stage) note(a dockerfile.Applied, empty bool) {
 func (s *stage) content(ctx context.Context, key string, upper layers.Tree, step string) (*part, layerRecord, bool, error) {
 	o := s.layerOptions()
 	own := step != ""
+	if !own { // what is kept of it must not tell more than its bytes, which others may have in common with it
+		upper = upper.Written()
+	}
 	key = o.Key() + " " + key
 	rec, known, err := s.run.records.layer(ctx, key, own)
 	if err != nil {
@@ -355,13 +369,14 @@ func (s *stage) copyImage(ctx context.Context, step dockerfile.Copy, a dockerfil
 			return true, err
 		}
 	}
+	then := s.now() // for the layer's bytes may be made when more lies on it
 	work := func(ctx context.Context) (layers.Tree, error) {
 		files, err := from.whole(ctx)
 		if err != nil {
 			return layers.Tree{}, err
 		}
-		return s.view.on(ctx, func(lower layers.Tree) (layers.Tree, error) {
-			c, err := s.copyStep(step, lower)
+		return then.view.on(ctx, func(lower layers.Tree) (layers.Tree, error) {
+			c, err := then.copyStep(step, lower)
 			if err != nil {
 				return layers.Tree{}, err
 			}
@@ -374,7 +389,7 @@ func (s *stage) copyImage(ctx context.Context, step dockerfile.Copy, a dockerfil
 
 // copied lays what a COPY from another stage or image gathers on the image.
 func (s *stage) copied(ctx context.Context, a dockerfile.Applied, key string, work func(context.Context) (layers.Tree, error)) error {
-	then := *s
+	then := s.now()
 	origin := a.Step.At()
 	make := func(ctx context.Context) (*part, layerRecord, bool, error) {
 		upper, err := work(ctx)
@@ -385,7 +400,7 @@ func (s *stage) copied(ctx context.Context, a dockerfile.Applied, key string, wo
 		if err != nil {
 			return nil, layerRecord{}, false, err
 		}
-		return then.content(ctx, "files "+sum.String(), upper, "")
+		return then.content(ctx, "files/2 "+sum.String(), upper, "")
 	}
 	if key != "" {
 		rec, ok, err := s.run.records.step(ctx, key)
@@ -403,7 +418,7 @@ func (s *stage) copied(ctx context.Context, a dockerfile.Applied, key string, wo
 	if err != nil {
 		return copyFault(origin, err)
 	}
-	done := stepRecord{Facts: maps.Clone(s.facts)}
+	done := stepRecord{}
 	if p != nil {
 		done.Layers = []layerRecord{rec}
 		s.lay(p)

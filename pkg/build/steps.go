@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/boyabuild/boyabuild/pkg/base"
 	"github.com/boyabuild/boyabuild/pkg/dockerfile"
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python"
@@ -15,7 +16,7 @@ import (
 )
 
 // stepFormat numbers what becomes of an install step beside what its key holds.
-const stepFormat = "install/1"
+const stepFormat = "install/2"
 
 // installKey stands for everything that a RUN of installs depends on: what is
 // asked for, with the files that are named; where packages come from; and all
@@ -44,7 +45,7 @@ func (s *stage) installKey(ctx context.Context, found []pip.Step, mounts []docke
 		excludeNewer = o.ExcludeNewer.Unix()
 	}
 	key, err := keyOf(stepFormat, []any{s.layerOptions().Key(), wheelFormat, s.scope.Stage.Platform, o.NoCompile, excludeNewer, s.run.layerBudget(s),
-		rows, s.view.identity(places)})
+		environ(s.scope.Config.Env)["PYTHON_VERSION"], rows, s.view.identity(places)})
 	if err != nil {
 		return ""
 	}
@@ -254,13 +255,21 @@ func (s *stage) copyKey(from *view, c *copyStep) (string, error) {
 	if !path.IsAbs(dest) {
 		dest = path.Join("/", c.workdir) + "/" + dest
 	}
-	return keyOf("copy/1", []any{s.layerOptions().Key(), from.digests(), c.sources, dest, strings.HasSuffix(c.dest, "/"), c.parents,
+	return keyOf("copy/2", []any{s.layerOptions().Key(), from.digests(), c.sources, dest, strings.HasSuffix(c.dest, "/"), c.parents,
 		o.uid, o.gid, c.chmod, c.excludes, s.view.identity([]string{dest})})
 }
 
 // noteStep notes a step that the image is to tell of.
 func (p *platformBuild) noteStep(key string, rec stepRecord) {
 	p.steps[key] = rec
+}
+
+// noteFacts notes facts that the image is to tell of.
+func (p *platformBuild) noteFacts(key string, f base.Facts) {
+	if p.facts == nil {
+		p.facts = map[string]base.Facts{}
+	}
+	p.facts[key] = f
 }
 
 // layerOptions shape the layers of this build.

@@ -92,18 +92,56 @@ func (c *carried) resolutions() *carried {
 	return out
 }
 
-// pinsOf are the versions that a step is to come to again.
-func pinsOf(rec stepRecord) ([]python.FileRequirement, error) {
-	var out []python.FileRequirement
-	for _, text := range rec.Packages {
-		name, version, _ := strings.Cut(text, " ")
-		r, err := python.ParseRequirement(name + "===" + version)
-		if err != nil {
-			return nil, err
+// pins are versions that the installs of a step are to come to again: of each, in
+// order.
+type pins [][]python.FileRequirement
+
+// pinsOf are those on record.
+func pinsOf(rec stepRecord) (pins, error) {
+	if len(rec.Packages) == 0 {
+		return nil, nil
+	}
+	shares := rec.Shares
+	if shares == nil {
+		shares = []int{len(rec.Packages)}
+	}
+	var out pins
+	packages := rec.Packages
+	for _, n := range shares {
+		if n < 0 || n > len(packages) {
+			return nil, fmt.Errorf("the record of a step has %d packages, and shares %d", len(rec.Packages), rec.Shares)
 		}
-		out = append(out, python.FileRequirement{Requirement: r})
+		var of []python.FileRequirement
+		for _, text := range packages[:n] {
+			name, version, _ := strings.Cut(text, " ")
+			r, err := python.ParseRequirement(name + "===" + version)
+			if err != nil {
+				return nil, err
+			}
+			of = append(of, python.FileRequirement{Requirement: r})
+		}
+		out, packages = append(out, of), packages[n:]
 	}
 	return out, nil
+}
+
+// next takes what the next install is to come to.
+func (p *pins) next() []python.FileRequirement {
+	if len(*p) == 0 {
+		return nil
+	}
+	of := (*p)[0]
+	*p = (*p)[1:]
+	return of
+}
+
+// are says whether a lock has the pinned versions.
+func are(pinned []python.FileRequirement, l python.Lock) bool {
+	return !slices.ContainsFunc(l.Packages, func(pkg python.Locked) bool {
+		return slices.ContainsFunc(pinned, func(r python.FileRequirement) bool {
+			return r.Requirement.Key() == pkg.Name && !r.Requirement.Specifiers.Contains(pkg.Version)
+		})
+	})
 }
 
 func compare(ctx context.Context, img, built v1.Image) (*Mismatch, error) {

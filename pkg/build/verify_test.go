@@ -8,7 +8,7 @@ import (
 )
 
 func TestVerify(t *testing.T) {
-	const text = "FROM python:3.13\nCOPY . /app\nRUN pip install web\nENV MODE=prod\n"
+	const text = "FROM python:3.13\nCOPY . /app\nRUN pip install dep==1.0 && pip install dep==2.0 && pip install web\nENV MODE=prod\n"
 	for _, tt := range []struct {
 		name   string
 		change func(w *world)

@@ -24,7 +24,7 @@ import (
 
 // wheelFormat numbers what becomes of a wheel beside its own files: a layer's key
 // has it, and it changes when the same wheel is laid out in another way.
-const wheelFormat = "wheel/1"
+const wheelFormat = "wheel/2"
 
 // lockedWheels are the wheels of one install on their way into layers.
 type lockedWheels struct {
@@ -218,9 +218,10 @@ type wheelLayer struct {
 	of   []*lockedOne
 	key  string
 	rec  layerRecord
+	made bool // the bytes are made now
+
+	mu   sync.Mutex
 	tree *layers.Tree // once it was laid out
-	// made says that the bytes are made now.
-	made bool
 }
 
 // layers makes the layers of the wheels, or finds them on record.
@@ -272,10 +273,7 @@ func (l *lockedWheels) layers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wl.tree != nil {
-			tree := *wl.tree
-			p.whole = func(context.Context) (layers.Tree, error) { return tree, nil }
-		}
+		p.gathered(l.run, func(ctx context.Context) (layers.Tree, error) { return l.laidOut(ctx, wl) })
 		l.step.add(p, wl.rec, wl.made)
 	}
 	return nil
@@ -395,18 +393,12 @@ func (l *lockedWheels) mend(ctx context.Context, list []*lockedOne) bool {
 }
 
 func (l *lockedWheels) writeOnce(ctx context.Context, wl *wheelLayer) (layers.Descriptor, error) {
-	trees := make([]layers.Tree, len(wl.of))
-	for i, one := range wl.of {
-		var err error
-		if trees[i], err = l.tree(one); err != nil {
-			return layers.Descriptor{}, err
-		}
-	}
-	whole, err := layers.Merge(trees...)
+	wl.mu.Lock()
+	defer wl.mu.Unlock()
+	whole, err := l.layOutOf(wl)
 	if err != nil {
 		return layers.Descriptor{}, err
 	}
-	wl.tree = &whole
 	d, err := l.run.Store.AddLayer(ctx, whole, l.layerOptions())
 	for _, one := range wl.of {
 		if changed := one.blob.Unchanged(); changed != nil {
@@ -414,6 +406,37 @@ func (l *lockedWheels) writeOnce(ctx context.Context, wl *wheelLayer) (layers.De
 		}
 	}
 	return d, err
+}
+
+// layOutOf lays the wheels of a layer out, which have been fetched.
+func (l *lockedWheels) layOutOf(wl *wheelLayer) (layers.Tree, error) {
+	trees := make([]layers.Tree, len(wl.of))
+	for i, one := range wl.of {
+		var err error
+		if trees[i], err = l.tree(one); err != nil {
+			return layers.Tree{}, err
+		}
+	}
+	whole, err := layers.Merge(trees...)
+	whole = whole.Written()
+	if err == nil {
+		wl.tree = &whole
+	}
+	return whole, err
+}
+
+// laidOut are the files of a layer.
+func (l *lockedWheels) laidOut(ctx context.Context, wl *wheelLayer) (layers.Tree, error) {
+	wl.mu.Lock()
+	defer wl.mu.Unlock()
+	if wl.tree != nil {
+		return *wl.tree, nil
+	}
+	if err := l.prepare(ctx, []*wheelLayer{wl}); err != nil {
+		return layers.Tree{}, err
+	}
+	l.mend(ctx, wl.of) // whoever reads them cannot
+	return l.layOutOf(wl)
 }
 
 // tops are the first names of files below the places that wheels go to.

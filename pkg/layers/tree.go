@@ -33,6 +33,19 @@ type Tree struct {
 	closed  bool // one of the directories is Closed
 }
 
+// Written returns the tree as a layer of it tells it: a layer has all directories,
+// with their modes and owners, and does not say which of them were Implied.
+func (t Tree) Written() Tree {
+	if !slices.ContainsFunc(t.entries, func(e Entry) bool { return e.Implied }) {
+		return t
+	}
+	t.entries = slices.Clone(t.entries)
+	for i := range t.entries {
+		t.entries[i].Implied = false
+	}
+	return t
+}
+
 // NewTree checks and sorts entries and adds the directories that they lie in
 // (Implied, 0755, owner 0:0) where they are missing. It takes the slice over.
 // The error is a [*PathError], or a [*ConflictError] where one path comes twice.
