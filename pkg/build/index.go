@@ -38,6 +38,10 @@ func (e *NoIndexError) Hint() string {
 
 // client makes the client for the indexes that hold for this install.
 func (p *installation) client(ctx context.Context, c pip.Config) (*index.Client, error) {
+	c, err := c.For(p.python.target.Environment())
+	if err != nil {
+		return nil, err
+	}
 	fallback, err := p.fallback(c)(ctx)
 	if err != nil {
 		return nil, err
@@ -80,9 +84,8 @@ func (cs *shared) client(c pip.Config, fallback pip.Index, w wheelBuilder) (*ind
 		o.FindLinks = append(o.FindLinks, index.Index{URL: l.Value})
 	}
 	for _, pin := range c.Pins {
-		if x, ok := c.Named(pin.Index); ok {
-			o.Pinned[pin.Project] = index.Index{URL: address(c, x), Name: x.Name}
-		}
+		x, _ := c.Named(pin.Index)
+		o.Pinned[pin.Project] = index.Index{URL: address(c, x), Name: pin.Index}
 	}
 	if c.Strategy.Value == "unsafe-best-match" {
 		o.Strategy = index.UnsafeBestMatch

@@ -234,7 +234,11 @@ func (b *sourceBuilder) environment(ctx context.Context, s *stage, g *guest, req
 	if err != nil {
 		return layers.Tree{}, err
 	}
-	client, err := s.run.shared.client(b.config, index, &own)
+	c, err := b.config.For(g.target.Environment())
+	if err != nil {
+		return layers.Tree{}, err
+	}
+	client, err := s.run.shared.client(c, index, &own)
 	if err != nil {
 		return layers.Tree{}, err
 	}

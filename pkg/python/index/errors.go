@@ -8,13 +8,18 @@ import (
 	"strings"
 )
 
-// NotFoundError says that no index knows a project.
+// NotFoundError says that no index knows a project, or that a file is not where
+// it should be.
 type NotFoundError struct {
 	Project string
 	Indexes []string // those asked, without credentials
+	URL     string   // of a file that is not there, without credentials; "" = of a project
 }
 
 func (e *NotFoundError) Error() string {
+	if e.URL != "" {
+		return e.URL + " is not there (404 Not Found)"
+	}
 	if len(e.Indexes) == 0 {
 		return fmt.Sprintf("project %s: there is no index to look in", e.Project)
 	}
@@ -23,11 +28,22 @@ func (e *NotFoundError) Error() string {
 
 // Hint says what can be done.
 func (e *NotFoundError) Hint() string {
+	if e.URL != "" {
+		return "it may have been removed or moved since it was listed: check the address, or resolve and lock again"
+	}
 	if len(e.Indexes) == 0 {
 		return "give an index with --index-url, or a folder of wheels with --find-links"
 	}
 	return fmt.Sprintf("check the spelling of %q, or name the index that has it", e.Project)
 }
+
+// AddressError says that what an index is named by is no URL that can be read.
+type AddressError struct{ reason string }
+
+func (e *AddressError) Error() string { return e.reason }
+
+// Position makes it an error of what the user gave.
+func (e *AddressError) Position() (string, int) { return "", 0 }
 
 // MissingIndexError says that a project is pinned to an index that is not
 // configured.
@@ -42,7 +58,7 @@ func (e *MissingIndexError) Error() string {
 
 // Hint says what can be done.
 func (e *MissingIndexError) Hint() string {
-	return fmt.Sprintf("configure an index named %q ([[tool.uv.index]] in pyproject.toml), or take the pin of %s away", e.Index, e.Project)
+	return fmt.Sprintf("configure an index named %q where the pin of %s is, or take the pin away", e.Index, e.Project)
 }
 
 // AuthError says that a server refused us (401 or 403).

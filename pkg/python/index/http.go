@@ -81,10 +81,10 @@ func newTransport(o Options, log *slog.Logger) *transport {
 func (t *transport) adopt(i Index) (Index, error) {
 	u, err := url.Parse(i.URL)
 	if err != nil {
-		return Index{}, fmt.Errorf("index URL: %w", redactURLError(err))
+		return Index{}, &AddressError{"index URL: " + redactURLError(err).Error()}
 	}
 	if !isURL(i.URL) {
-		return Index{}, fmt.Errorf("index URL %s: only http, https and file URLs can be read", redact(u))
+		return Index{}, &AddressError{fmt.Sprintf("index URL %s: only http, https and file URLs can be read", redact(u))}
 	}
 	if i.User != "" || i.Password != "" {
 		user, password := u.User.Username(), i.Password
@@ -167,8 +167,8 @@ func (t *transport) authorize(r *http.Request) (sent bool) {
 }
 
 // get asks for a URL, again if that may help, and returns an answer with
-// status 200, 206 or 304. The other errors are *NotFoundError without a
-// project, *AuthError and *StatusError.
+// status 200, 206 or 304. The other errors are *NotFoundError with the URL,
+// *AuthError and *StatusError.
 func (t *transport) get(ctx context.Context, u *url.URL, header http.Header) (*http.Response, error) {
 	var last error
 	for try := range tries {
@@ -252,7 +252,7 @@ func (t *transport) once(ctx context.Context, u *url.URL, header http.Header) (*
 	at := redact(resp.Request.URL)
 	switch resp.StatusCode {
 	case http.StatusNotFound, http.StatusGone:
-		return nil, &NotFoundError{Project: at}
+		return nil, &NotFoundError{URL: at}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return nil, &AuthError{URL: at, Status: resp.StatusCode, Sent: sent}
 	}

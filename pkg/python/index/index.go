@@ -73,8 +73,8 @@ type Options struct {
 	FindLinks []Index // searched beside the indexes, whatever these know
 	// Pinned are the projects that may come from one index only. It need not be
 	// among Indexes, and then nothing else is looked up there. An Index without
-	// a URL is one that is named and not configured: New answers with a
-	// *MissingIndexError.
+	// a URL is one that is named and not configured: whoever asks for the project
+	// gets a *MissingIndexError.
 	Pinned   map[string]Index
 	Strategy Strategy
 	// Refresh asks for every page, however fresh the kept one is. By default a
@@ -184,12 +184,11 @@ func New(o Options) (*Client, error) {
 		c.findLinks = append(c.findLinks, i)
 	}
 	for name, i := range o.Pinned {
-		if i.URL == "" {
-			return nil, &MissingIndexError{Project: name, Index: i.Name}
-		}
-		i, err := c.http.adopt(i)
-		if err != nil {
-			return nil, err
+		if i.URL != "" {
+			var err error
+			if i, err = c.http.adopt(i); err != nil {
+				return nil, err
+			}
 		}
 		c.pinned[python.NormalizeName(name)] = i
 	}
@@ -245,6 +244,9 @@ func (c *Client) lookUp(ctx context.Context, name string, refresh bool) (*Listin
 	var places []place
 	indexes := c.indexes
 	pinned, isPinned := c.pinned[name]
+	if isPinned && pinned.URL == "" {
+		return nil, &MissingIndexError{Project: name, Index: pinned.Name}
+	}
 	if isPinned {
 		indexes = []Index{pinned}
 	} else {

@@ -233,7 +233,11 @@ func TestPins(t *testing.T) {
 		}
 	}
 	o.Cache, o.Pinned = indextest.NewCache(t), map[string]index.Index{"private": {Name: "typo"}}
-	_, err := index.New(o)
+	c = newClient(t, nil, o)
+	if files, err := c.Project(ctx, "other"); err != nil || len(files) != 1 {
+		t.Errorf("not pinned, beside one that is: %v, %v", filenames(files), err)
+	}
+	_, err := c.Project(ctx, "private")
 	var unknown *index.MissingIndexError
 	if !errors.As(err, &unknown) || unknown.Index != "typo" || !strings.Contains(unknown.Hint(), "typo") {
 		t.Errorf("pinned to a name that no index has: %v", err)

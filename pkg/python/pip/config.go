@@ -173,6 +173,29 @@ func (c Config) Indexes(fallback Index) []Index {
 	return out
 }
 
+// For returns the settings with those pins that hold in an environment, of each
+// project the first.
+func (c Config) For(env python.Environment) (Config, error) {
+	all := c.Pins
+	c.Pins = nil
+	for _, p := range all {
+		if slices.ContainsFunc(c.Pins, func(o Pin) bool { return o.Project == p.Project }) {
+			continue
+		}
+		if p.Marker != "" {
+			m, err := python.ParseMarker(p.Marker)
+			if err != nil {
+				return Config{}, &ConfigError{File: p.Source, Reason: "sources." + p.Project, Err: err}
+			}
+			if !m.Evaluate(env) {
+				continue
+			}
+		}
+		c.Pins = append(c.Pins, p)
+	}
+	return c, nil
+}
+
 // Named returns the index that a pin names.
 func (c Config) Named(name string) (Index, bool) {
 	for _, x := range append([]Index{c.Default}, c.Extra...) {

@@ -63,9 +63,10 @@ func (d *poetryReader) sources() {
 			t.Get("priority").Failf("%s is %q, which is none of primary, supplemental, explicit", t.Get("priority").Path, priority)
 		}
 		x.Default = x.Default || t.Get("default").Exists() && t.Bool("default")
-		if x.URL != "" { // PyPI by its name has none
-			d.p.Indexes = append(d.p.Indexes, x)
+		if x.URL == "" && !strings.EqualFold(x.Name, "pypi") {
+			t.Failf("%s has no url", t.Path)
 		}
+		d.p.Indexes = append(d.p.Indexes, x)
 	}
 }
 

@@ -36,7 +36,7 @@ type Source struct {
 // Index is a package index that the file defines.
 type Index struct {
 	Name     string // "" = it has none
-	URL      string // may hold user information and ${VARIABLES}
+	URL      string // may hold user information and ${VARIABLES}; "" = the default index, by its name
 	Default  bool   // takes the place of the default index
 	Explicit bool   // only for packages that name it in a Source
 	Line     int
