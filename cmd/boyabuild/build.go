@@ -16,6 +16,7 @@ import (
 
 	"github.com/boyabuild/boyabuild/pkg/build"
 	"github.com/boyabuild/boyabuild/pkg/layers"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
 )
 
 // buildFlags are the flags of everything that builds.
@@ -53,7 +54,7 @@ func (f *buildFlags) register(cmd *cobra.Command) {
 	s.BoolVar(&f.noCache, "no-cache", false, "resolve dependencies again and make every layer anew")
 	s.BoolVar(&f.pull, "pull", false, "ask again for newer bases")
 	s.BoolVar(&f.noCompile, "no-compile", false, "leave out bytecode: the image is smaller, and the app starts more slowly")
-	s.StringVar(&f.excludeNewer, "exclude-newer", "", "ignore package files uploaded after `TIME` (2024-05-01 or RFC 3339)")
+	s.StringVar(&f.excludeNewer, "exclude-newer", "", "ignore package files uploaded after `TIME` (2024-05-01, RFC 3339, or a span such as 7 days)")
 	s.StringVar(&f.compression, "compression", "gzip", "compression of layers: gzip or zstd")
 	s.IntVar(&f.maxLayers, "max-layers", 0, "make at most `N` layers (default 64): large wheels have layers of their own, small ones share some")
 	s.StringArrayVar(&f.cacheFrom, "cache-from", nil, "`IMAGE` whose layers are used again where this machine has no record of them: a reference, or :TAG or @DIGEST in the repository that is pushed to")
@@ -291,20 +292,15 @@ func (s *session) platforms(flag []string) ([]v1.Platform, error) {
 	return out, nil
 }
 
-// parseTime reads a day or an RFC 3339 time; "" is no time.
+// parseTime reads what --exclude-newer says, as uv has it: the whole day still
+// counts. "" is no time.
 func parseTime(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		t, err := time.Parse(layout, s)
-		if err != nil {
-			continue
-		}
-		if layout == time.DateOnly { // as uv has it: the whole day still counts
-			t = t.AddDate(0, 0, 1)
-		}
-		return t, nil
+	t, err := pip.ParseNewer(s, true, time.Now())
+	if err != nil {
+		return time.Time{}, usagef("--exclude-newer %v", err)
 	}
-	return time.Time{}, usagef("--exclude-newer %s: is neither a day (2024-05-01) nor an RFC 3339 time", s)
+	return t, nil
 }

@@ -35,7 +35,7 @@ func (f *lockFlags) register(cmd *cobra.Command) {
 	s.StringVarP(&f.output, "output", "o", "", "write the lock to `FILE`, and keep the versions of the one that is there")
 	s.BoolVarP(&f.upgrade, "upgrade", "U", false, "take the newest versions, whatever the lock that is there says")
 	s.StringArrayVarP(&f.upgradePackages, "upgrade-package", "P", nil, "let `NAME` (or NAME==VERSION) change")
-	s.StringVar(&f.excludeNewer, "exclude-newer", "", "ignore package files uploaded after `TIME` (2024-05-01 or RFC 3339)")
+	s.StringVar(&f.excludeNewer, "exclude-newer", "", "ignore package files uploaded after `TIME` (2024-05-01, RFC 3339, or a span such as 7 days)")
 	s.StringSliceVar(&f.platforms, "platform", nil, "`PLATFORM`s to lock for, such as linux/amd64,linux/arm64")
 	s.StringSliceVar(&f.pythons, "python", nil, "`VERSION`s of Python to lock for, such as 3.13 (default: the base's)")
 	s.StringVar(&f.libc, "libc", "", "`LIBC` to lock for: glibc2.28 or musl1.2 (default: the base's)")
@@ -78,7 +78,16 @@ packages out.`,
 			if f.format != "pylock" && f.format != "requirements" {
 				return usagef("--format is %q, none of pylock, requirements", f.format)
 			}
-			dir, file := lockInput(args)
+			if f.format == "pylock" && (f.annotate || f.header) {
+				return usagef("--annotate and --header are comments of --format requirements; a pylock names what each package depends on")
+			}
+			dir, file, err := lockInput(args)
+			if err != nil {
+				return err
+			}
+			if err := f.checkOutput(); err != nil {
+				return err
+			}
 			s, err := newSession(cmd, e, g, []string{dir})
 			if err != nil {
 				return err
@@ -92,17 +101,37 @@ packages out.`,
 }
 
 // lockInput tells a context from an input file.
-func lockInput(args []string) (dir, file string) {
+func lockInput(args []string) (dir, file string, err error) {
 	switch {
 	case len(args) == 0:
-		return ".", ""
+		return ".", "", nil
 	case args[0] == "-":
-		return ".", "-"
+		return ".", "-", nil
 	}
-	if info, err := os.Stat(args[0]); err == nil && !info.IsDir() {
-		return filepath.Dir(args[0]), args[0]
+	info, err := os.Stat(args[0])
+	if err != nil {
+		return "", "", usagef("%s: %s", args[0], reasonOf(err))
 	}
-	return args[0], ""
+	if info.IsDir() {
+		return args[0], "", nil
+	}
+	return filepath.Dir(args[0]), args[0], nil
+}
+
+// checkOutput finds out before everything is resolved that a lock cannot be
+// written where it is wanted.
+func (f *lockFlags) checkOutput() error {
+	if f.output == "" || f.output == "-" {
+		return nil
+	}
+	if info, err := os.Stat(f.output); err == nil && !info.Mode().IsRegular() {
+		return usagef("--output %s: is no file", f.output)
+	}
+	dir := filepath.Dir(f.output)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return usagef("--output %s: there is no folder %s", f.output, dir)
+	}
+	return nil
 }
 
 func (s *session) lock(ctx context.Context, f *lockFlags, file string) error {
@@ -127,9 +156,12 @@ func (s *session) lock(ctx context.Context, f *lockFlags, file string) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range made.Unknown {
+		s.ui.log.Warn(fmt.Sprintf("--upgrade-package %s: nothing depends on %s", name, name))
+	}
 	var text bytes.Buffer
 	if f.format == "requirements" {
-		ro := lockfile.RequirementsOptions{Hashes: f.hashes, Via: f.annotate}
+		ro := lockfile.RequirementsOptions{Hashes: f.hashes, Via: f.annotate, URLs: made.URLs}
 		if f.header {
 			ro.Header = []string{"made by: boyabuild lock" + changedFlags(s.cmd)}
 		}
@@ -145,7 +177,7 @@ func (s *session) lock(ctx context.Context, f *lockFlags, file string) error {
 		return err
 	}
 	if err := replaceFile(f.output, text.Bytes()); err != nil {
-		return fmt.Errorf("write the lock: %w", err)
+		return fmt.Errorf("write the lock %s: %s", f.output, reasonOf(err))
 	}
 	_, err = fmt.Fprintln(s.env.stdout, f.output)
 	return err

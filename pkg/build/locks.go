@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,11 @@ type Locked struct {
 	// RequiresPython is what the project says of itself.
 	RequiresPython string
 	Extras, Groups []string
+	// URLs are where those packages come from that were asked for by a URL or a
+	// path, by normalized name.
+	URLs map[string]string
+	// Unknown are those of UpgradePackages that are in none of the locks.
+	Unknown []string
 }
 
 // lockInputs are the files that say what a project depends on, the first that
@@ -102,6 +108,9 @@ func (l *locking) lock(ctx context.Context) (*Locked, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.pins(targets); err != nil {
+		return nil, err
+	}
 	client, err := l.client(ctx)
 	if err != nil {
 		return nil, err
@@ -115,9 +124,7 @@ func (l *locking) lock(ctx context.Context) (*Locked, error) {
 	if l.o.Upgrade {
 		o.Upgrade = resolve.UpgradeAll
 	}
-	if o.ExcludeNewer = l.o.ExcludeNewer; o.ExcludeNewer.IsZero() {
-		o.ExcludeNewer = l.config.ExcludeNewer.Value
-	}
+	o.ExcludeNewer = l.excludeNewer()
 	if l.o.OnlyBinary || slices.Contains(o.OnlyBinary, ":all:") {
 		o.OnlyBinary = []string{":all:"}
 	} else {
@@ -136,7 +143,30 @@ func (l *locking) lock(ctx context.Context) (*Locked, error) {
 		l.log().Info(fmt.Sprintf("resolved %s for %s in %.1f s", packages(len(r.Lock.Packages)), targets[i], time.Since(started).Seconds()))
 		out.Locks = append(out.Locks, r.Lock)
 	}
+	out.URLs = l.direct(out.Locks)
+	for _, text := range l.o.UpgradePackages {
+		r, err := python.ParseRequirement(text)
+		if err == nil && !slices.ContainsFunc(out.Locks, func(lock python.Lock) bool { _, ok := lock.Lookup(r.Name); return ok }) {
+			out.Unknown = append(out.Unknown, r.Name)
+		}
+	}
 	return out, nil
+}
+
+// direct are the URLs of packages that no index is asked for.
+func (l *locking) direct(locks []python.Lock) map[string]string {
+	urls := map[string]string{}
+	for _, r := range l.want.Requirements {
+		if r.Requirement.URL == "" && r.Path == "" {
+			continue
+		}
+		for _, lock := range locks {
+			if p, ok := lock.Lookup(r.Requirement.Name); ok && p.Requested {
+				urls[p.Name] = cmp.Or(p.Wheel.URL, p.Sdist.URL)
+			}
+		}
+	}
+	return urls
 }
 
 // read reads what is to be locked.
@@ -162,12 +192,16 @@ func (l *locking) read() error {
 		if err := l.readProject(file); err != nil {
 			return err
 		}
+		configs = append(configs, projectConfig(l.project, l.o.Env))
 	default:
 		f, err := python.ReadRequirements(file, l.open, l.o.Env)
 		if err != nil {
 			return err
 		}
 		if err := placeWritten(&f, func(link string) error { _, err := os.Stat(filepath.FromSlash(link)); return err }); err != nil {
+			return err
+		}
+		if err := l.refuseSources(f.Requirements); err != nil {
 			return err
 		}
 		l.want.Requirements, l.want.Constraints = f.Requirements, f.Constraints
@@ -178,6 +212,21 @@ func (l *locking) read() error {
 	l.want.NoBinary, l.want.OnlyBinary = l.config.NoBinary, l.config.OnlyBinary
 	if l.o.Pre || l.config.Pre.Value {
 		l.want.Pre = resolve.PreAllow
+	}
+	return nil
+}
+
+// refuseSources refuses folders, which a lock of files cannot name.
+func (l *locking) refuseSources(requirements []python.FileRequirement) error {
+	for _, r := range requirements {
+		info, err := os.Stat(r.Path)
+		if r.Path == "" || !r.Editable && (err != nil || !info.IsDir()) {
+			continue
+		}
+		return &python.FileError{File: r.File, Line: r.Line, Err: &refusedError{
+			what:   fmt.Sprintf("%s is a folder of source code, and a lock names files", r.Path),
+			advice: fmt.Sprintf("lock what it depends on (boyabuild lock %s), or build a wheel of it once and name that", filepath.Join(r.Path, "pyproject.toml")),
+		}}
 	}
 	return nil
 }
@@ -221,6 +270,46 @@ func (l *locking) readProject(file string) error {
 	}
 	l.want.Constraints, l.want.Overrides = l.project.Constraints, l.project.Overrides
 	return nil
+}
+
+// projectConfig are the indexes that Pipenv or Poetry take packages from; those
+// of uv are among the settings of uv.
+func projectConfig(p *project.Project, env func(string) (string, bool)) pip.Config {
+	var c pip.Config
+	if p.Tool != project.Pipenv && p.Tool != project.Poetry {
+		return c
+	}
+	var all []pip.Index // in the order in which a name is looked up
+	for i, x := range p.Indexes {
+		u := os.Expand(x.URL, func(name string) string {
+			v, _ := env(name)
+			return v
+		})
+		// Pipenv looks up in its first source what does not name another.
+		index := pip.Index{Name: x.Name, URL: u, Explicit: x.Explicit || p.Tool == project.Pipenv && i > 0, Source: p.File}
+		switch {
+		case index.Explicit:
+			c.Extra = append(c.Extra, index)
+		case x.Default:
+			all = slices.Insert(all, 0, index)
+		default:
+			all = append(all, index)
+		}
+	}
+	for i, x := range all {
+		if i == len(all)-1 && x.URL != "" {
+			c.Default = x
+		} else if x.URL != "" {
+			c.Extra = append(c.Extra, x)
+		}
+	}
+	for _, s := range p.Sources {
+		// The default index by its name is the one that holds here.
+		if s.Index != "" && !slices.ContainsFunc(p.Indexes, func(x project.Index) bool { return x.Name == s.Index && x.URL == "" }) {
+			c.Pins = append(c.Pins, pip.Pin{Project: s.Name, Index: s.Index, Marker: s.Marker.String(), Source: p.File})
+		}
+	}
+	return c
 }
 
 // targets are the Pythons to lock for.
@@ -268,8 +357,26 @@ func (l *locking) targets(ctx context.Context) ([]python.Target, error) {
 		if err := t.Validate(); err != nil {
 			return nil, &LockError{err.Error()}
 		}
+		if p := l.project; p != nil && !mayBe(t.Python, p.RequiresPython) {
+			return nil, &python.FileError{File: p.File, Line: p.Line("project", "requires-python"),
+				Err: fmt.Errorf("%s requires Python %s, and %s is not that", cmp.Or(p.Name, "the project"), p.RequiresPython, t)}
+		}
 	}
 	return out, nil
+}
+
+// mayBe reports whether a Python fits. Of one that is given as 3.13 any release of
+// it may be the one that runs.
+func mayBe(v python.Version, requires python.Specifiers) bool {
+	if requires.Contains(v) {
+		return true
+	}
+	for patch := range 50 {
+		if full, err := python.ParseVersion(fmt.Sprintf("%s.%d", v, patch)); len(v.Release()) == 2 && err == nil && requires.Contains(full) {
+			return true
+		}
+	}
+	return false
 }
 
 // LockError says that what was asked for cannot be locked.
@@ -334,6 +441,33 @@ func (l *locking) stage(ctx context.Context, platform v1.Platform) (*stage, erro
 	return s, err
 }
 
+// pins leaves those pins to indexes that hold for the targets. All are resolved
+// together, so they must be the same for all.
+func (l *locking) pins(targets []python.Target) error {
+	all := l.config
+	for i, t := range targets {
+		c, err := all.For(t.Environment())
+		if err != nil {
+			return err
+		}
+		if i > 0 && !slices.Equal(c.Pins, l.config.Pins) {
+			return &LockError{fmt.Sprintf("some package comes from one index for %s and from another for %s (sources with markers in %s): lock them apart",
+				targets[0], t, all.Pins[0].Source)}
+		}
+		l.config = c
+	}
+	return nil
+}
+
+// excludeNewer is the time that counts: that of the command line, or of the
+// settings.
+func (l *locking) excludeNewer() time.Time {
+	if !l.o.ExcludeNewer.IsZero() {
+		return l.o.ExcludeNewer
+	}
+	return l.config.ExcludeNewer.Value
+}
+
 // client makes the index client; what has no wheel is built with the base's
 // Python.
 func (l *locking) client(ctx context.Context) (*index.Client, error) {
@@ -356,7 +490,7 @@ func (l *locking) client(ctx context.Context) (*index.Client, error) {
 	}
 	var w wheelBuilder
 	if !l.o.OnlyBinary {
-		w = &sourceBuilder{config: l.config, fallback: func(context.Context) (pip.Index, error) { return fallback, nil }, excludeNewer: l.o.ExcludeNewer, stage: func(ctx context.Context) (*stage, error) { return l.stage(ctx, l.platforms[0]) }}
+		w = &sourceBuilder{config: l.config, fallback: func(context.Context) (pip.Index, error) { return fallback, nil }, excludeNewer: l.excludeNewer(), stage: func(ctx context.Context) (*stage, error) { return l.stage(ctx, l.platforms[0]) }}
 	}
 	return l.shared.client(l.config, fallback, w)
 }

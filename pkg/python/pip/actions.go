@@ -109,19 +109,13 @@ func setRetries[T subject](in T, v Setting[string]) error {
 	return nil
 }
 
-// setExcludeNewer reads a time as RFC 3339 has it, or a date, which begins (pip)
-// or ends (uv) the time that counts; dates are in UTC here, so that a build does
-// not depend on the machine's zone.
+// setExcludeNewer reads a time (ParseNewer); a date begins (pip) or ends (uv) the
+// time that counts.
 func setExcludeNewer[T subject](dateEnds bool) func(T, Setting[string]) error {
 	return func(in T, v Setting[string]) error {
-		t, err := time.Parse(time.RFC3339, v.Value)
+		t, err := ParseNewer(v.Value, dateEnds, time.Now())
 		if err != nil {
-			if t, err = time.Parse(time.DateOnly, v.Value); err != nil {
-				return fmt.Errorf("%q is neither a date nor a time such as 2026-01-31T00:00:00Z", v.Value)
-			}
-			if dateEnds {
-				t = t.AddDate(0, 0, 1)
-			}
+			return err
 		}
 		in.config().ExcludeNewer = Setting[time.Time]{t, v.Source}
 		return nil

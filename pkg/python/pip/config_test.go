@@ -233,7 +233,7 @@ func TestUVConfigErrors(t *testing.T) {
 		{"index-url = 3\n", "TOML", 1},
 		{"a = 1\n[[index]\n", "TOML", 2},
 		{"[[index]]\nname = 'x'\n", "index[0]: url: the URL is empty", 0},
-		{"exclude-newer = '7 days'\n", "neither a date nor a time", 0},
+		{"exclude-newer = '7 moons'\n", "neither a date, a time", 0},
 		{"no-binary = 3\n", "neither true", 0},
 		{"[sources]\nx = 1\n", "sources.x is no table", 0},
 	} {
