@@ -51,7 +51,7 @@ type owner struct{ uid, gid int }
 type copied struct {
 	step    *copyStep
 	lower   layers.Tree
-	entries map[string]layers.Entry
+	entries []layers.Entry // in the order in which they came
 }
 
 // tree returns what the step lays over lower.
@@ -80,7 +80,7 @@ func (c *copyStep) tree(lower layers.Tree) (layers.Tree, error) {
 			return layers.Tree{}, fmt.Errorf("destination %q is a %s in the image, not a directory", c.dest, at.Kind)
 		}
 	}
-	out := &copied{step: c, lower: lower, entries: map[string]layers.Entry{}}
+	out := &copied{step: c, lower: lower}
 	for _, src := range sources {
 		if err := out.add(src.path, c.below(dest, src), wantsDir); err != nil {
 			return layers.Tree{}, err
@@ -289,20 +289,16 @@ func (o *copied) put(to string, e layers.Entry) {
 	if e.Kind != layers.Symlink {
 		e.Mode = c.mode.Apply(e.Mode, e.Kind == layers.Dir)
 	}
-	o.entries[to] = e
+	o.entries = append(o.entries, e)
 }
 
 func (o *copied) tree() (layers.Tree, error) {
-	entries := make([]layers.Entry, 0, len(o.entries))
-	for _, e := range o.entries {
-		entries = append(entries, e)
-	}
-	t, err := layers.NewTree(entries)
+	t, err := layers.NewTree(layers.Latest(o.entries))
 	if err != nil {
 		return layers.Tree{}, err
 	}
 	if o.step.owner != nil {
-		entries = slices.Clone(t.Entries())
+		entries := slices.Clone(t.Entries())
 		for i := range entries {
 			if e := &entries[i]; e.Implied { // directories made on the way belong to the same owner
 				e.UID, e.GID = o.step.owner.uid, o.step.owner.gid

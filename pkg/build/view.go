@@ -73,7 +73,7 @@ func (v *view) whole(ctx context.Context) (layers.Tree, error) {
 // that does not tell, by all of its files.
 func (v *view) on(ctx context.Context, work func(lower layers.Tree) (layers.Tree, error)) (layers.Tree, error) {
 	upper, err := work(v.known)
-	if !unlisted(err) && (err != nil || lists(v.known, upper)) {
+	if !unlisted(err) && (err != nil || v.known.ListsAll(upper)) {
 		return upper, err
 	}
 	all, err := v.whole(ctx)
@@ -87,19 +87,6 @@ func (v *view) on(ctx context.Context, work func(lower layers.Tree) (layers.Tree
 func unlisted(err error) bool {
 	var e *layers.UnlistedError
 	return errors.As(err, &e)
-}
-
-// lists says whether known tells of every place in upper what is there.
-func lists(known, upper layers.Tree) bool {
-	if known.Complete() {
-		return true
-	}
-	for _, e := range upper.Entries() {
-		if !known.Listed(e.Path) {
-			return false
-		}
-	}
-	return true
 }
 
 // digests name the layers.

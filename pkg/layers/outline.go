@@ -58,6 +58,26 @@ func (t Tree) listed(p string) bool {
 	return true
 }
 
+// ListsAll says whether t.Listed is true of all paths in u.
+func (t Tree) ListsAll(u Tree) bool {
+	if !t.closed {
+		return true
+	}
+	var way trail
+	l := t.entries
+	for i := range u.entries {
+		p := u.entries[i].Path
+		for len(l) > 0 && comparePaths(l[0].Path, p) <= 0 {
+			way.add(&l[0])
+			l = l[1:]
+		}
+		if !way.listed(p) {
+			return false
+		}
+	}
+	return true
+}
+
 // knowledge follows the entries of two trees that are laid on one another, in
 // order, and knows what cannot be said of the result.
 type knowledge struct {

@@ -689,3 +689,30 @@ func FuzzParseOutline(f *testing.F) {
 		}
 	})
 }
+
+func TestListsAll(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	some, none := 0, 0
+	for range 3000 {
+		lower, upper := Outline(randomTree(r, true)), randomTree(r, false)
+		want := !slices.ContainsFunc(upper.entries, func(e Entry) bool { return !lower.Listed(e.Path) })
+		if got := lower.ListsAll(upper); got != want {
+			t.Fatalf("ListsAll is %t, Listed of each %t", got, want)
+		}
+		if want {
+			some++
+		} else {
+			none++
+		}
+	}
+	if some < 100 || none < 100 {
+		t.Errorf("%d times all are listed, %d times not: the trees show nothing", some, none)
+	}
+}
+
+func TestLatest(t *testing.T) {
+	got := Latest([]Entry{{Path: "b", Mode: 1}, {Path: "a", Mode: 2}, {Path: "b", Mode: 3}, {Path: "a/c", Mode: 4}, {Path: "b", Mode: 5}})
+	if len(got) != 3 || got[0].Path != "a" || got[1].Path != "a/c" || got[2].Path != "b" || got[2].Mode != 5 {
+		t.Errorf("%+v", got)
+	}
+}

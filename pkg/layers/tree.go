@@ -59,13 +59,38 @@ func NewTree(entries []Entry) (Tree, error) {
 			return Tree{}, &PathError{Path: e.Path, Origin: e.Origin, Reason: "has a size but no content"}
 		}
 	}
-	slices.SortStableFunc(entries, func(a, b Entry) int { return comparePaths(a.Path, b.Path) })
+	sortEntries(entries)
 	for i := 1; i < len(entries); i++ {
 		if a, b := &entries[i-1], &entries[i]; a.Path == b.Path {
 			return Tree{}, &ConflictError{Path: a.Path, First: a.Origin, Second: b.Origin, Field: "entry"}
 		}
 	}
 	return withParents(entries)
+}
+
+// Latest sorts entries by path, and of those with one path keeps the last: what is
+// there when each is put in the place of the one before. It takes the slice over.
+func Latest(entries []Entry) []Entry {
+	sortEntries(entries)
+	out := entries[:0]
+	for i := range entries {
+		if i+1 == len(entries) || entries[i].Path != entries[i+1].Path {
+			out = append(out, entries[i])
+		}
+	}
+	return out
+}
+
+// sortEntries sorts by path. Those of one path stay in their order. Most lists are
+// sorted already, having come from a walk or from another tree.
+func sortEntries(entries []Entry) {
+	byPath := func(a, b Entry) int { return comparePaths(a.Path, b.Path) }
+	for i := 1; i < len(entries); i++ {
+		if comparePaths(entries[i-1].Path, entries[i].Path) > 0 {
+			slices.SortStableFunc(entries, byPath)
+			return
+		}
+	}
 }
 
 // check refuses an entry that no layer may hold.
@@ -102,12 +127,14 @@ func check(e *Entry) error {
 
 // withParents adds the missing parents of sorted entries. A parent that is not
 // a directory is an error, but for a symbolic link, which [Tree.Settle] moves
-// its children out of.
+// its children out of. The slice is taken over.
 func withParents(entries []Entry) (Tree, error) {
-	out := make([]Entry, 0, len(entries)+len(entries)/4)
+	out := entries[:0:0] // entries[:i], as long as none is missing
+	added := false
 	closed := false
 	var stack []string // the directories that the last entry lies in
-	for _, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		closed = closed || e.Closed
 		dir := parent(e.Path)
 		for len(stack) > 0 && !within(dir, stack[len(stack)-1]) {
@@ -118,6 +145,9 @@ func withParents(entries []Entry) (Tree, error) {
 			have = stack[len(stack)-1]
 		}
 		for have != dir {
+			if !added {
+				out, added = append(make([]Entry, 0, len(entries)+len(entries)/4+1), entries[:i]...), true
+			}
 			next := nextComponent(dir, have)
 			if n := len(out); n > 0 && out[n-1].Path == next {
 				return Tree{}, &PathError{Path: e.Path, Origin: e.Origin,
@@ -127,10 +157,15 @@ func withParents(entries []Entry) (Tree, error) {
 			stack = append(stack, next)
 			have = next
 		}
-		out = append(out, e)
+		if added {
+			out = append(out, *e)
+		}
 		if e.Kind == Dir {
 			stack = append(stack, e.Path)
 		}
+	}
+	if !added {
+		out = entries
 	}
 	return Tree{entries: out, closed: closed}, nil
 }
@@ -356,7 +391,7 @@ func Merge(trees ...Tree) (Tree, error) {
 	for _, t := range trees {
 		all = append(all, t.entries...)
 	}
-	slices.SortStableFunc(all, func(a, b Entry) int { return comparePaths(a.Path, b.Path) })
+	sortEntries(all)
 	out := all[:0]
 	for _, e := range all {
 		if len(out) == 0 || out[len(out)-1].Path != e.Path {
@@ -555,8 +590,10 @@ func (t Tree) Settle(lower Tree) (Tree, error) {
 		return Tree{}, err
 	}
 	out := make([]Entry, 0, len(t.entries))
+	moved := false
 	dir, real := "", "" // the last directory that was resolved
 	for _, e := range t.entries {
+		was := e.Path
 		if d := parent(e.Path); d != dir {
 			r, err := lower.resolve(d, true)
 			if err != nil {
@@ -564,13 +601,17 @@ func (t Tree) Settle(lower Tree) (Tree, error) {
 			}
 			dir, real = d, r
 		}
-		e.Path = join(real, path.Base(e.Path))
+		if real != dir {
+			e.Path = join(real, path.Base(e.Path))
+			moved = moved || e.Path != was
+		}
 		if e.Kind == Dir && !e.Opaque {
 			at, err := lower.Stat(e.Path)
 			if unlisted := (*UnlistedError)(nil); errors.As(err, &unlisted) {
 				return Tree{}, err
 			}
 			if err == nil && at.Kind == Dir && at.Path != e.Path {
+				moved = true
 				continue // the link stays; what lies in the directory moves to its target
 			}
 		}
@@ -582,6 +623,9 @@ func (t Tree) Settle(lower Tree) (Tree, error) {
 			e.Link = r
 		}
 		out = append(out, e)
+	}
+	if !moved {
+		return Tree{entries: out}.settleImplied(lower)
 	}
 	settled, err := Merge(Tree{entries: out}) // two ways to one directory are one directory now
 	if err != nil {
