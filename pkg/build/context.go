@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -142,13 +141,13 @@ type contextFile struct {
 	sum  atomic.Pointer[[sha256.Size]byte] // once it is known
 }
 
-// Sum returns the digest of the content, where it is known.
-func (f *contextFile) Sum() (v1.Hash, bool) {
+// Sum returns the SHA-256 of the content, where it is known.
+func (f *contextFile) Sum() (sum [sha256.Size]byte, ok bool) {
 	s := f.sum.Load()
 	if s == nil {
-		return v1.Hash{}, false
+		return sum, false
 	}
-	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(s[:])}, true
+	return *s, true
 }
 
 // Open opens the file. What is read is checked against the digest, if that is

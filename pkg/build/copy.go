@@ -261,7 +261,9 @@ func (o *copied) addDir(dir, dest string) error {
 			o.put(dest, top)
 		}
 	}
-	for _, e := range o.step.from.Under(dir) {
+	below := o.step.from.Under(dir)
+	o.entries = slices.Grow(o.entries, len(below))
+	for _, e := range below {
 		if o.step.ignored(e.Path) {
 			continue
 		}

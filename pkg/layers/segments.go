@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"slices"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Summed is a Content whose digest is known without reading it, as from a cache
@@ -17,7 +14,7 @@ type Summed interface {
 	Content
 	// Sum returns the SHA-256 of the content's bytes; false says that it is
 	// not known.
-	Sum() (v1.Hash, bool)
+	Sum() (sum [sha256.Size]byte, ok bool)
 }
 
 // SegmentKey names a segment: a part of a gzip layer that some entries, one
@@ -95,12 +92,7 @@ func (e *Entry) sum() (sum [sha256.Size]byte, ok bool) {
 	if !ok {
 		return sum, false
 	}
-	h, ok := s.Sum()
-	if !ok || h.Algorithm != "sha256" || len(h.Hex) != hex.EncodedLen(len(sum)) {
-		return sum, false
-	}
-	_, err := hex.Decode(sum[:], []byte(h.Hex))
-	return sum, err == nil
+	return s.Sum()
 }
 
 // emptyBlock is a last block of fixed codes that holds nothing.

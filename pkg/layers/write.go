@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -352,7 +353,7 @@ func Sum(ctx context.Context, t Tree) (v1.Hash, error) {
 		if err := ctx.Err(); err != nil {
 			return v1.Hash{}, err
 		}
-		line = appendMeta(line[:0], e)
+		line = appendMeta(line, e)
 		if _, packed := e.deflated(); e.Kind == File && !packed {
 			sum, err := e.readSum()
 			if err != nil {
@@ -360,13 +361,21 @@ func Sum(ctx context.Context, t Tree) (v1.Hash, error) {
 			}
 			line = append(line, sum[:]...)
 		}
+		if _, packed := e.deflated(); !packed && len(line) < summedLines {
+			continue
+		}
 		h.Write(line)
+		line = line[:0]
 		if err := sumDeflated(h, e); err != nil {
 			return v1.Hash{}, e.unread(err)
 		}
 	}
+	h.Write(line)
 	return digestOf(h), nil
 }
+
+// summedLines is how many bytes are gathered for the hash.
+const summedLines = 16 << 10
 
 // unread says which entry an error of reading is about.
 func (e *Entry) unread(err error) error {
@@ -376,17 +385,21 @@ func (e *Entry) unread(err error) error {
 // appendMeta appends all of an entry but its content. Each part ends where the
 // next begins, whatever is in it.
 func appendMeta(p []byte, e *Entry) []byte {
-	p = strconv.AppendQuote(p, e.Path)
+	p = appendText(p, e.Path)
 	for _, n := range []int64{int64(e.Kind), int64(e.Mode), int64(e.UID), int64(e.GID), e.Size, e.Major, e.Minor, int64(len(e.Xattrs))} {
-		p = strconv.AppendInt(append(p, ' '), n, 10)
+		p = binary.AppendVarint(p, n)
 	}
-	p = strconv.AppendQuote(append(p, ' '), e.Link)
-	p = strconv.AppendBool(append(p, ' '), e.Opaque)
+	p = appendText(p, e.Link)
+	p = strconv.AppendBool(p, e.Opaque)
 	for _, k := range slices.Sorted(maps.Keys(e.Xattrs)) {
-		p = strconv.AppendQuote(append(p, ' '), k)
-		p = strconv.AppendQuote(append(p, ' '), e.Xattrs[k])
+		p = appendText(appendText(p, k), e.Xattrs[k])
 	}
 	return append(p, '\n')
+}
+
+// appendText appends a text behind its length.
+func appendText(p []byte, s string) []byte {
+	return append(binary.AppendUvarint(p, uint64(len(s))), s...)
 }
 
 // readSum returns the digest of a file's content, which it reads if it has to.
