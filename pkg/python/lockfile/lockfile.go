@@ -80,7 +80,7 @@ func (s Selection) main() bool {
 // groups returns the groups that are wanted, of those known. defaults need not
 // be known.
 func (s Selection) groups(known want, defaults []string) (want, error) {
-	if err := knownNames("dependency group", append(slices.Clone(s.Groups), s.OnlyGroups...), append(known.names(), mainGroup)); err != nil {
+	if err := knownNames("dependency group", slices.Concat(s.Groups, s.OnlyGroups, s.NoGroups), append(known.names(), mainGroup)); err != nil {
 		return nil, err
 	}
 	w := wantNames(s.Groups)

@@ -157,7 +157,7 @@ func (w *uvWalk) conflicting() error {
 func (w *uvWalk) start(s Selection) error {
 	l := w.lock
 	known := want{}
-	groups := want{}
+	groups := want{"dev": true} // may be asked for where it is not (--dev, --no-dev)
 	for _, r := range w.roots {
 		for x := range r.extras {
 			known[x] = true
@@ -250,8 +250,10 @@ func (w *uvWalk) beginnings(s Selection) error {
 			return err
 		}
 	}
+	asked := wantNames(slices.Concat(s.Groups, s.OnlyGroups))
 	for _, g := range w.lock.manifest.groupOrder {
-		if w.groups[g] {
+		// Those of a root that is no project are none of a member's default ones.
+		if w.groups[g] && (s.Member == "" || s.AllGroups || asked[g]) {
 			if err := edges(w.lock.manifest.groups[g]); err != nil {
 				return err
 			}

@@ -46,8 +46,8 @@ type Sync struct {
 	NoGroups []string
 	// OnlyGroups stand for everything else: neither the project nor the default
 	// groups are installed unless named (Poetry installs the project all the
-	// same). In uv Groups are taken as well; where Poetry has --only, Groups and
-	// NoGroups are empty, for it ignores them.
+	// same). Where Poetry has --only, Groups and NoGroups are empty, for it
+	// ignores them.
 	OnlyGroups      []string
 	NoDefaultGroups bool
 	AllGroups       bool

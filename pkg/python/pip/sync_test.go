@@ -38,7 +38,7 @@ func TestUVSync(t *testing.T) {
 		{"uv sync --group a --group b --no-group c --no-default-groups", func(s *Sync) {
 			s.Groups, s.NoGroups, s.NoDefaultGroups = []string{"a", "b"}, []string{"c"}, true
 		}},
-		{"uv sync --only-group a --all-groups", func(s *Sync) { s.OnlyGroups, s.AllGroups = []string{"a"}, true }},
+		{"uv sync --only-group a --only-dev", func(s *Sync) { s.OnlyGroups = []string{"a", "dev"} }},
 		{"uv sync --only-dev", func(s *Sync) { s.OnlyGroups = []string{"dev"} }},
 		{"uv sync --all-extras --no-extra x", func(s *Sync) { s.AllExtras, s.NoExtras = true, []string{"x"} }},
 		{"uv sync --extra x --extra=y", func(s *Sync) { s.Extras = []string{"x", "y"} }},

@@ -168,6 +168,8 @@ func (s *Sync) check(command string, line int) error {
 		return wrong("--frozen", "cannot be had with --locked")
 	case s.AllExtras && len(s.Extras) > 0:
 		return wrong("--all-extras", "cannot be had with --extra")
+	case len(s.OnlyGroups) > 0 && (s.AllGroups || slices.ContainsFunc(s.Groups, func(g string) bool { return !slices.Contains(s.OnlyGroups, g) })):
+		return wrong("--only-group", "cannot be had with --group, --dev or --all-groups")
 	case s.AllPackages && len(s.Packages) > 0:
 		return wrong("--all-packages", "cannot be had with --package")
 	case (s.Upgrade || len(s.UpgradePackages) > 0) && (s.Frozen || s.Locked):
