@@ -202,7 +202,7 @@ func TestParseNotPip(t *testing.T) {
 		{"pip install x | tee log", "|", 1},
 		{"pip install x &", "&", 1},
 		{"! pip install x", "!", 1},
-		{"if true; then pip install x; fi", "if true;then pip install x;fi", 1},
+		{"if grep x y; then pip install x; fi", "grep x y", 1},
 		{"pip uninstall -y x", "pip uninstall", 1},
 		{"pip", "pip", 1},
 		{"python app.py", "python app.py", 1},

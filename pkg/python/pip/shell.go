@@ -20,6 +20,8 @@ type shell struct {
 	env     map[string]string // exported variables
 	vars    map[string]string // the others
 	noUnset bool              // set -u
+	errExit bool              // set -e
+	failed  error             // the last command failed, as a condition does
 	steps   []Step
 	// inactive is the environment without the virtual environment that is active.
 	inactive map[string]string
@@ -44,7 +46,12 @@ func (p *shell) script(text string) error {
 	if err != nil {
 		return &WordError{Word: firstLine(text), Line: 1, Reason: "is no shell line", Err: err}
 	}
-	return p.statements(f.Stmts)
+	if err := p.statements(f.Stmts); err != nil {
+		return err
+	}
+	failed := p.failed
+	p.failed = nil
+	return failed
 }
 
 func firstLine(s string) string {
@@ -60,6 +67,9 @@ func (p *shell) statements(list []*syntax.Stmt) error {
 		if err := p.statement(s); err != nil {
 			return err
 		}
+		if _, simple := s.Cmd.(*syntax.CallExpr); simple && p.errExit && p.failed != nil {
+			return p.failed
+		}
 	}
 	return nil
 }
@@ -68,6 +78,14 @@ func (p *shell) statements(list []*syntax.Stmt) error {
 // command once and in order.
 func (p *shell) statement(s *syntax.Stmt) error {
 	line := int(s.Pos().Line())
+	p.failed = nil
+	if isCondition(s) {
+		o, err := p.decide(s)
+		if o == fails && err == nil {
+			p.failed = &WordError{Command: "RUN", Word: source(s), Line: line, Reason: "is not so, and the line fails by that"}
+		}
+		return err
+	}
 	for _, r := range s.Redirs {
 		if !isQuiet(r) {
 			return redirected(r)
@@ -81,13 +99,9 @@ func (p *shell) statement(s *syntax.Stmt) error {
 	}
 	switch c := s.Cmd.(type) {
 	case *syntax.BinaryCmd:
-		if c.Op != syntax.AndStmt {
-			return notPip(c.Op.String(), int(c.OpPos.Line()))
-		}
-		if err := p.statement(c.X); err != nil {
-			return err
-		}
-		return p.statement(c.Y)
+		return p.binary(c)
+	case *syntax.IfClause:
+		return p.conditional(c)
 	case *syntax.CallExpr:
 		return p.call(c)
 	case *syntax.Block:
@@ -104,7 +118,7 @@ func (p *shell) subshell(c *syntax.Subshell) error {
 	before := *p
 	p.env, p.vars = maps.Clone(p.env), maps.Clone(p.vars)
 	err := p.statements(c.Stmts)
-	before.steps = p.steps
+	before.steps, before.failed = p.steps, p.failed
 	*p = before
 	return err
 }
@@ -277,6 +291,7 @@ func (p *shell) set(args []string, line int) error {
 				return notPip("set -o "+a, line)
 			}
 			p.noUnset = p.noUnset || a == "nounset"
+			p.errExit = p.errExit || a == "errexit"
 			named = false
 			continue
 		}
@@ -285,6 +300,7 @@ func (p *shell) set(args []string, line int) error {
 			return notPip("set "+a, line)
 		}
 		p.noUnset = p.noUnset || strings.Contains(flags, "u")
+		p.errExit = p.errExit || strings.Contains(flags, "e")
 		named = strings.Contains(flags, "o")
 	}
 	return nil

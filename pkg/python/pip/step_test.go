@@ -125,7 +125,7 @@ func TestParseStepsRefused(t *testing.T) {
 		{"cd /nowhere && pip install x", "/nowhere"},
 		{"cd - && pip install x", "cd -"},
 		{"pushd /app", "pushd"},
-		{"if true; then pip install x; fi", "if true;then pip install x;fi"},
+		{"if grep x y; then pip install x; fi", "grep x y"},
 		{". ./env.sh && pip install x", ". ./env.sh"},
 		{". /usr/bin/activate", "/usr/bin/activate"}, // no virtual environment
 		{". /opt/none/bin/activate", "/opt/none/bin/activate"},
@@ -368,4 +368,67 @@ func absolutePaths(s Step) []string {
 		paths = append(paths, s.Write.Path)
 	}
 	return paths
+}
+
+// Conditions over variables and files of the image are decided as the shell
+// does.
+func TestConditions(t *testing.T) {
+	files := fstest.MapFS{"app/dev.txt": {}, "app/sub/x": {}}
+	read := func(name string) ([]byte, error) { return fs.ReadFile(files, strings.TrimPrefix(name, "/")) }
+	list := func(name string) ([]fs.DirEntry, error) {
+		return fs.ReadDir(files, path.Join(".", strings.TrimPrefix(name, "/")))
+	}
+	for _, tt := range []struct{ line, want string }{
+		{`if [ "$MODE" = "dev" ]; then pip install a; fi`, "a"},
+		{`if [ "$MODE" = "prod" ]; then pip install a; fi`, ""},
+		{`if [ $MODE != dev ]; then pip install a; else pip install b; fi`, "b"},
+		{`if [ "$MODE" = prod ]; then pip install a; elif test -n "$MODE"; then pip install b; else pip install c; fi`, "b"},
+		{`if [ -z "$UNSET" ] && [ "$N" -gt 2 ]; then pip install a; fi && pip install d`, "a d"},
+		{`if ! [ -f dev.txt ] || [ -d nothere ]; then pip install a; fi; pip install d`, "d"},
+		{`if [ -f dev.txt ]; then pip install a; fi`, "a"},
+		{`if [ -f sub ]; then pip install a; fi`, ""},
+		{`if [ -d /app/sub ] && [ -e sub/x ] && [ ! -e sub/y ]; then pip install a; fi`, "a"},
+		{`[ -f dev.txt ] && pip install a`, "a"},
+		{`[ -f nothere ] && pip install a; pip install d`, "d"},
+		{`[ -f nothere ] && pip install a || true`, ""},
+		{`[ -f nothere ] || pip install a`, "a"},
+		{`test -f dev.txt || pip install a`, ""},
+		{`python3 -m venv v && if [ -d v ]; then pip install a; fi`, "venv a"},
+		{`if false; then apt-get update; fi`, ""}, // it is never run
+	} {
+		steps, err := ParseSteps(tt.line, ParseOptions{Dir: "/app", Env: map[string]string{"MODE": "dev", "N": "3"}, ReadFile: read, ReadDir: list})
+		if err != nil {
+			t.Errorf("%s: %v", tt.line, err)
+			continue
+		}
+		var got []string
+		for _, s := range steps {
+			if s.Venv != nil {
+				got = append(got, "venv")
+			} else {
+				got = append(got, s.Install.Requirements...)
+			}
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: installs %q, not %q", tt.line, got, tt.want)
+		}
+	}
+	for _, tt := range []struct{ line, want string }{
+		{`[ -f nothere ] && pip install a`, "is not so"},
+		{`[ -f dev.txt ] && pip install a || true`, "||"},
+		{`if pip install a; then pip install b; fi`, "pip install a"},
+		{`if [ "$MODE" -lt x ]; then pip install a; fi`, "not understood"},
+		{`if [ $UNSET = x ]; then pip install a; fi`, "not understood"},
+		{`if [ a -o b ]; then pip install a; fi`, "not understood"},
+		{`if [ -f dev.txt ]; then make; fi`, "make"},
+		{`if [[ a == a ]]; then pip install a; fi`, "[["},
+	} {
+		if _, err := ParseSteps(tt.line, ParseOptions{Dir: "/app", Env: map[string]string{"MODE": "dev"}, ReadFile: read, ReadDir: list}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, not %s", tt.line, err, tt.want)
+		}
+	}
+	// Before the image is known both branches must be understood.
+	if _, err := ParseSteps("if [ -f x ]; then pip install a; else make; fi", ParseOptions{}); err == nil {
+		t.Error("a branch that may be taken was not read")
+	}
 }
