@@ -27,6 +27,8 @@ type installStep struct {
 	work   string // a folder for files taken out of the image
 	budget int    // how many layers it may come to
 
+	process process // who runs it
+
 	pins   pins                     // versions that are to be taken
 	pinned []python.FileRequirement // of them, those of the current install
 
@@ -86,7 +88,7 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 	}
 	found, err := over.commands(ctx, step)
 	if err != nil {
-		return err
+		return stepFault(step.Origin, err)
 	}
 	a := dockerfile.Applied{Step: step, CreatedBy: createdBy}
 	key := over.installKey(ctx, found, step.Mounts)
@@ -191,6 +193,11 @@ func (s *stage) noteLayers(a dockerfile.Applied, n int) {
 func (s *stage) commands(ctx context.Context, step dockerfile.Run) ([]pip.Step, error) {
 	read := func(tree layers.Tree) ([]pip.Step, error) {
 		v := &imageView{tree: tree}
+		who, err := s.process(tree)
+		if err != nil {
+			return nil, err
+		}
+		v.home = who.home
 		if py, err := s.python(ctx); err == nil {
 			v.prefix, v.version = py.installation.Prefix, py.installation.Python
 		}
@@ -273,7 +280,11 @@ func (s *stage) installed(ctx context.Context, found []pip.Step, pinned stepReco
 		return nil, err
 	}
 	s.run.scratch = append(s.run.scratch, work) // what lies there is read when bytes are made
-	t := &installStep{stage: s, at: s.view, work: work, budget: s.run.layerBudget(s), pins: pins, places: map[string]placeRecord{}}
+	who, err := s.user(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &installStep{stage: s, process: who, at: s.view, work: work, budget: s.run.layerBudget(s), pins: pins, places: map[string]placeRecord{}}
 	for i := range found {
 		if err := t.command(ctx, &found[i]); err != nil {
 			return nil, err
@@ -299,6 +310,9 @@ func (t *installStep) any(ctx context.Context, c *pip.Step) error {
 	if c.Write != nil {
 		upper, err := t.write(c.Write)
 		if err != nil {
+			return err
+		}
+		if upper, err = t.settled(ctx, upper, path.Dir(c.Write.Path)); err != nil {
 			return err
 		}
 		return t.tree(ctx, upper)
@@ -328,6 +342,9 @@ func (t *installStep) do(ctx context.Context, c *pip.Step, lower layers.Tree) er
 		if err != nil {
 			return err
 		}
+		if upper, err = t.settled(ctx, upper, c.Venv.Dir); err != nil {
+			return err
+		}
 		return t.tree(ctx, upper)
 	case c.Sync != nil:
 		return t.sync(ctx, c, lower)
@@ -338,7 +355,11 @@ func (t *installStep) do(ctx context.Context, c *pip.Step, lower layers.Tree) er
 	if err != nil {
 		return err
 	}
-	p := &installation{stage: t.stage, step: t, at: t.at, python: py, in: c.Install, view: lower, work: t.work, env: c.Env, dir: c.Dir, installer: installerName(c.Install.Tool)}
+	in, err := t.mine(c.Install, py, lower)
+	if err != nil {
+		return err
+	}
+	p := &installation{stage: t.stage, step: t, at: t.at, python: py, in: in, view: lower, work: t.work, env: c.Env, dir: c.Dir, installer: installerName(c.Install.Tool)}
 	return p.run1(ctx)
 }
 
@@ -352,6 +373,26 @@ func (t *installStep) pythonOf(ctx context.Context, c *pip.Step, interpreter str
 		return nil, err
 	}
 	return t.pythonAt(all, c.Env["PATH"], interpreter)
+}
+
+// settled fits files that a command makes in dir to what lies there: directories
+// on the way stay as they are, and the rest is the user's.
+func (t *installStep) settled(ctx context.Context, upper layers.Tree, dir string) (layers.Tree, error) {
+	if upper.Len() == 0 {
+		return upper, nil
+	}
+	return t.at.on(ctx, func(lower layers.Tree) (layers.Tree, error) {
+		if ok, err := t.process.mayWrite(lower, dir); err != nil {
+			return layers.Tree{}, err
+		} else if !ok {
+			return layers.Tree{}, t.process.notWritable(dir)
+		}
+		own, err := t.process.owns(upper)
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		return own.Settle(lower)
+	})
 }
 
 // write is a file that a command writes: a tool's own configuration.

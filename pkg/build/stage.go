@@ -595,6 +595,7 @@ type imageView struct {
 	tree    layers.Tree
 	prefix  string // of the Python in it
 	version string // of its Python, "3.13"
+	home    string // of the step's user; "" is root's
 }
 
 // maxImageFile bounds the files read from an image for their settings and
@@ -640,6 +641,9 @@ func (v *imageView) parseOptions(scope *dockerfile.Scope) pip.ParseOptions {
 	o := pip.ParseOptions{Env: environ(scope.Env()), Dir: scope.Config.WorkingDir}
 	if v != nil {
 		o.ReadFile, o.ReadDir, o.PythonPrefix, o.PythonVersion = v.readFile, v.readDir, v.prefix, v.version
+		if o.Env["HOME"] == "" && v.home != "" {
+			o.Env["HOME"] = v.home
+		}
 	}
 	return o
 }

@@ -28,6 +28,14 @@ func (s *stage) installKey(ctx context.Context, found []pip.Step, mounts []docke
 	o := s.run.plan.Options
 	places := slices.Clone(systemPlaces)
 	var rows []any
+	who, err := s.process(s.view.known)
+	if err != nil {
+		return ""
+	}
+	if !who.isRoot() {
+		rows = append(rows, []any{"user", who.uid, who.gid, who.home})
+		places = append(places, path.Join(who.home, ".local"))
+	}
 	for _, m := range mounts { // nothing may be put there
 		rows = append(rows, []any{m.Type, m.Target})
 	}

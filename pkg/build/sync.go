@@ -47,6 +47,9 @@ func (t *installStep) sync(ctx context.Context, c *pip.Step, lower layers.Tree) 
 			if err != nil {
 				return err
 			}
+			if made, err = t.settled(ctx, made, in.Venv.Dir); err != nil {
+				return err
+			}
 			if err := t.tree(ctx, made); err != nil {
 				return err
 			}
@@ -90,6 +93,11 @@ func (y *lockedInstall) run1(ctx context.Context) error {
 	scheme, err := wheel.SchemeFor(y.python.installation, wheel.Place{})
 	if err != nil {
 		return &refusedError{what: err.Error()}
+	}
+	if ok, err := y.step.process.mayWrite(y.view, scheme.Purelib); err != nil {
+		return err
+	} else if !ok {
+		return y.step.process.notWritable(scheme.Purelib)
 	}
 	at, err := y.place(ctx, scheme)
 	if err != nil {

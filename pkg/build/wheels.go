@@ -110,7 +110,11 @@ func (l *lockedWheels) name(ctx context.Context) error {
 		if direct != nil && !direct.Dir && direct.SHA256 == "" { // that of an archive is known already
 			direct.SHA256 = one.hash.Hex
 		}
-		if one.key, err = keyOf(wheelFormat, []any{one.hash, l.scheme, one.pkg.Requested, direct, l.installer, compiled, l.in.WithoutScripts, frame}); err != nil {
+		parts := []any{one.hash, l.scheme, one.pkg.Requested, direct, l.installer, compiled, l.in.WithoutScripts, frame}
+		if o := l.step.process.owner; o != (owner{}) {
+			parts = append(parts, o.uid, o.gid)
+		}
+		if one.key, err = keyOf(wheelFormat, parts); err != nil {
 			return err
 		}
 	}
@@ -156,6 +160,9 @@ func (l *lockedWheels) tree(one *lockedOne) (layers.Tree, error) {
 		if err != nil {
 			return layers.Tree{}, err
 		}
+	}
+	if tree, err = l.step.process.owns(tree); err != nil {
+		return layers.Tree{}, err
 	}
 	return tree.Settle(l.frame)
 }
