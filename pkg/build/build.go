@@ -128,8 +128,22 @@ func (r *Result) Manifest() store.Manifest {
 	return r.Images[0]
 }
 
-// Build carries out a plan. The result is to be closed.
-func (b *Builder) Build(ctx context.Context, p *Plan) (_ *Result, err error) {
+// Build carries out a plan. The result is to be closed. If it fails, and something
+// in the store turns out to be damaged, that is removed, and all is done once more.
+func (b *Builder) Build(ctx context.Context, p *Plan) (*Result, error) {
+	r, err := b.build(ctx, p)
+	if err == nil || ctx.Err() != nil {
+		return r, err
+	}
+	damaged := b.Store.Mend(ctx)
+	if len(damaged) == 0 || ctx.Err() != nil {
+		return r, err
+	}
+	b.log().Warn(fmt.Sprintf("%d files in the cache were damaged, and are fetched or made again: %v", len(damaged), err))
+	return b.build(ctx, p)
+}
+
+func (b *Builder) build(ctx context.Context, p *Plan) (_ *Result, err error) {
 	files, err := openContext(ctx, p.Options.Context, p.Options.Dockerfile, b.sumCache(p.Options.Context, p.Options))
 	if err != nil {
 		return nil, err

@@ -266,3 +266,37 @@ func (w *withoutLayers) Layers() ([]v1.Layer, error) {
 type goneLayer struct{ v1.Layer }
 
 func (l *goneLayer) Compressed() (io.ReadCloser, error) { return nil, errors.New("is gone") }
+
+// What is damaged in the store is fetched or made again, whoever finds out by what.
+func TestDamagedStoreIsMended(t *testing.T) {
+	const text = "FROM python:3.13 AS made\nRUN pip install --target /opt/lib web\nFROM python:3.13\nRUN pip install -U six\nCOPY --from=made /opt/lib /opt/lib\n"
+	for name, damage := range map[string]func([]byte) []byte{
+		"truncated": func(b []byte) []byte { return b[:len(b)/2] },
+		"empty":     func([]byte) []byte { return nil },
+		"zeros":     func(b []byte) []byte { return make([]byte, len(b)) },
+		"a bit":     func(b []byte) []byte { b[len(b)*2/3] ^= 4; return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t).shop()
+			first := w.build(text)
+			first.Close()
+			files, err := filepath.Glob(filepath.Join(w.store.Dir(), "blobs", "sha256", "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range files {
+				b, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(f, damage(b), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.options.NoCache = true
+			if again := w.build(text); again.Descriptor.Digest != first.Descriptor.Digest {
+				t.Error("another digest")
+			}
+		})
+	}
+}

@@ -52,6 +52,7 @@ type Store struct {
 	// failure left. Zero where that is not known.
 	started time.Time
 	checked sync.Map // paths of blobs of before that were found whole
+	used    sync.Map // digests of blobs that were used, and whether they were found whole since
 	// written has the fs.FileInfo of the blobs that this process has written, by
 	// their digests: they were summed then, and are not once more when they are read.
 	written sync.Map

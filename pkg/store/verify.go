@@ -10,6 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -93,6 +95,7 @@ func (v *verified) Read(p []byte) (int, error) {
 			v.s.discard(v)
 			return 0, &CorruptError{Digest: v.want, Got: got}
 		}
+		v.s.used.Store(v.want, true)
 	}
 	return n, err
 }
@@ -115,6 +118,7 @@ func (s *Store) discard(v *verified) {
 // [fs.ErrNotExist] when it is damaged or gone.
 func (s *Store) use(h v1.Hash, info fs.FileInfo) error {
 	p := s.File(h)
+	s.used.LoadOrStore(h, false)
 	if info.ModTime().Before(s.started) {
 		if _, ok := s.checked.Load(p); !ok {
 			if err := s.verify(h); err != nil {
@@ -142,4 +146,27 @@ func (s *Store) verify(h v1.Hash) error {
 		return &fs.PathError{Op: "verify", Path: r.f.Name(), Err: fs.ErrNotExist}
 	}
 	return err
+}
+
+// Mend looks for a cause of what went wrong: it verifies the blobs that were used
+// through this Store and not read to their end, removes those that are damaged and
+// returns their digests. Whoever reads a blob by its path, or gives up in the
+// middle of it because it makes no sense, cannot know that it is damaged.
+func (s *Store) Mend(ctx context.Context) []v1.Hash {
+	var damaged []v1.Hash
+	s.used.Range(func(key, whole any) bool {
+		h := key.(v1.Hash)
+		if whole.(bool) {
+			return ctx.Err() == nil
+		}
+		if err := s.verify(h); errors.Is(err, fs.ErrNotExist) {
+			if _, statErr := os.Stat(s.File(h)); statErr != nil {
+				damaged = append(damaged, h)
+			}
+			s.used.Delete(h)
+		}
+		return ctx.Err() == nil
+	})
+	slices.SortFunc(damaged, func(a, b v1.Hash) int { return strings.Compare(a.Hex, b.Hex) })
+	return damaged
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -301,4 +302,44 @@ func TestDamageBesideWriters(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+func TestMend(t *testing.T) {
+	s := open(t)
+	var hashes []v1.Hash
+	for _, text := range []string{"whole", "damaged, and read by its path", "damaged, and read in part", "damaged, and not used"} {
+		h, _, err := s.Put(t.Context(), strings.NewReader(text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes = append(hashes, h)
+		if text != "whole" {
+			if err := os.WriteFile(s.File(h), []byte("something else, that is longer"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, h := range hashes[:2] {
+		if !s.Has(h) {
+			t.Fatal("is not there")
+		}
+	}
+	r, _, err := s.Blob(hashes[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	got := s.Mend(t.Context())
+	if len(got) != 2 || !slices.Contains(got, hashes[1]) || !slices.Contains(got, hashes[2]) {
+		t.Errorf("mended %v of %v", got, hashes)
+	}
+	if s.Has(hashes[1]) || s.Has(hashes[2]) || !s.Has(hashes[0]) {
+		t.Error("what is damaged stays, or what is whole goes")
+	}
+	if got := s.Mend(t.Context()); len(got) > 0 {
+		t.Errorf("mended again: %v", got)
+	}
 }
