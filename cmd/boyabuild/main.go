@@ -116,8 +116,11 @@ func exitStatus(err error) int {
 func printError(w io.Writer, err error) {
 	fmt.Fprintf(w, "boyabuild: %s\n", oneLine(err.Error()))
 	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) && hinted.Hint() != "" {
+	switch {
+	case errors.As(err, &hinted) && hinted.Hint() != "":
 		fmt.Fprintf(w, "hint: %s\n", oneLine(hinted.Hint()))
+	case errors.Is(err, syscall.ENOSPC):
+		fmt.Fprintln(w, "hint: boyabuild cache info tells what the cache takes, boyabuild cache prune removes what no named image needs")
 	}
 }
 

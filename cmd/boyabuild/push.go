@@ -102,7 +102,8 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 		if err != nil {
 			return name.Digest{}, err
 		}
-		return r.Digest, s.vouch(r.Digest)
+		s.vouch(r.Digest)
+		return r.Digest, nil
 	}
 	sending, err := push.Begin(ctx, tag, o)
 	if err != nil {
@@ -119,14 +120,15 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 	defer r.Close()
 	if r.Kept {
 		if err := s.store.SetName(tag.RepositoryStr()+":"+tag.TagStr(), r.Descriptor); err != nil {
-			return name.Digest{}, err
+			s.ui.log.Warn(fmt.Sprintf("the image has no name on this machine: %v", err)) // as in a cache that is not to be written to
 		}
 	}
 	sent, err := sending.Finish(ctx, r.Manifest())
 	if err != nil {
 		return name.Digest{}, err
 	}
-	return sent.Digest, s.vouch(sent.Digest)
+	s.vouch(sent.Digest)
+	return sent.Digest, nil
 }
 
 // pushedKey is where it is on record what was pushed last to a repository.
@@ -151,13 +153,16 @@ func (s *session) vouched(r name.Repository) []push.Image {
 	return out
 }
 
-// vouch puts on record what was pushed.
-func (s *session) vouch(d name.Digest) error {
+// vouch puts on record what was pushed. It spares the next push some questions, so
+// a cache that cannot be written to is no reason for this one to fail.
+func (s *session) vouch(d name.Digest) {
 	h, err := v1.NewHash(d.DigestStr())
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.store.SetRecord(pushedKey(d.Context()), []v1.Hash{h})
 	}
-	return s.store.SetRecord(pushedKey(d.Context()), []v1.Hash{h})
+	if err != nil {
+		s.ui.log.Debug(fmt.Sprintf("what was pushed is not put on record: %v", err))
+	}
 }
 
 // checkDestination finds out, before anything is started or built, whether the
