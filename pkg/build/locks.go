@@ -125,10 +125,9 @@ func (l *locking) lock(ctx context.Context) (*Locked, error) {
 		o.Upgrade = resolve.UpgradeAll
 	}
 	o.ExcludeNewer = l.excludeNewer()
-	if l.o.OnlyBinary || slices.Contains(o.OnlyBinary, ":all:") {
+	o.Build = true // or OnlyBinary says why not, and the explanation with it
+	if l.o.OnlyBinary {
 		o.OnlyBinary = []string{":all:"}
-	} else {
-		o.Build = true
 	}
 	started := time.Now()
 	found, err := resolve.ResolveAll(ctx, o, targets)

@@ -2,6 +2,8 @@ package resolve
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
@@ -46,11 +48,11 @@ func (r *reporter) advice(f *premise, c *candidate) string {
 		return fmt.Sprintf("nothing is built from source here: build a wheel once (pip wheel --no-deps %s==%s) and give its folder with --find-links%s",
 			f.to.name, c.version, r.otherVersion(f, c))
 	case sdistForbidden:
-		return fmt.Sprintf("leave %s out of --only-binary%s", f.to.name, r.otherVersion(f, c))
+		return fmt.Sprintf("%s, so that %s is built from its sdist%s", r.allowSdist(f.to.name), name, r.otherVersion(f, c))
 	case sdistFormat:
 		return fmt.Sprintf("build a wheel of it once (pip wheel --no-deps %s==%s) and give its folder with --find-links%s", f.to.name, c.version, r.otherVersion(f, c))
 	case wrongInterpreter, wrongPlatform:
-		return fmt.Sprintf("%s has wheels %s%s%s", name, elsewhere{r.rules, f.to.name, c}.change(), r.orBuild(c), r.otherVersion(f, c))
+		return fmt.Sprintf("%s has wheels %s%s", name, r.wheelsElsewhere(f.to.name, c), r.otherVersion(f, c))
 	case wrongPython:
 		return fmt.Sprintf("choose a base with Python %s%s", f.reason.detail, r.otherVersion(f, c))
 	case yanked:
@@ -84,14 +86,37 @@ func (r *reporter) admit(name string, c *candidate) string {
 	return fmt.Sprintf("%s was uploaded at %s: a later --exclude-newer would admit it", name, first.UTC().Format("2006-01-02T15:04:05Z"))
 }
 
-// orBuild offers the sdist of a version without a wheel that fits.
-func (r *reporter) orBuild(c *candidate) string {
-	for i := range c.of.length(c.place) {
-		if c.of.facts(c.place, i).kind == index.Sdist && !r.options.Build {
-			return ", or build one from its sdist once and give its folder with --find-links"
-		}
+// wheelsElsewhere says what the wheels of a version are for and what can be done
+// about it: choose such a target, or build its sdist where it has one.
+func (r *reporter) wheelsElsewhere(name string, c *candidate) string {
+	where, choose := elsewhere{r.rules, name, c}.change()
+	var ways []string
+	if choose != "" {
+		ways = append(ways, choose)
 	}
-	return ""
+	for i := range c.of.length(c.place) {
+		if c.of.facts(c.place, i).kind != index.Sdist {
+			continue
+		}
+		if !r.options.Build {
+			ways = append(ways, "build one from its sdist once and give its folder with --find-links")
+		} else if !r.rules.flags.AllowsSdists(name) {
+			ways = append(ways, r.allowSdist(name)+", so that one is built from its sdist")
+		}
+		break
+	}
+	if len(ways) == 0 {
+		return where
+	}
+	return where + ": " + strings.Join(ways, ", or ")
+}
+
+// allowSdist says how --only-binary would no longer hold for a project.
+func (r *reporter) allowSdist(name string) string {
+	if slices.Contains(r.rules.flags.OnlyBinary, name) {
+		return fmt.Sprintf("leave %s out of --only-binary", name)
+	}
+	return "leave out --only-binary"
 }
 
 func (r *reporter) target() python.Target { return r.options.Target }

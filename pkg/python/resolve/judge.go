@@ -150,7 +150,7 @@ func (j *judge) judgeSdist(c *candidate, i int) verdict {
 // is all.
 func (r *rules) mismatch(tags []python.Tag) reasonKind {
 	for _, t := range tags {
-		if r.pythons[t.Python] && r.abis[t.ABI] && !r.platforms[t.Platform] {
+		if r.interpreted[python.Tag{Python: t.Python, ABI: t.ABI}] && !r.platforms[t.Platform] {
 			return wrongPlatform
 		}
 	}

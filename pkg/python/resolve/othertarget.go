@@ -24,16 +24,16 @@ type elsewhere struct {
 	*candidate
 }
 
-// change says which one change of the target would give the version a wheel, as
-// the end of a sentence: another Python, another C library, another machine.
-// It tries them, so that what it says is true.
-func (e elsewhere) change() string {
-	for _, try := range []func() string{e.otherPython, e.otherLibc, e.otherMachine, e.otherBase} {
-		if text := try(); text != "" {
-			return text
+// change says which one change of the target would give the version a wheel:
+// another Python, another C library, another machine. It tries them, so that
+// what it says is true. choose is "" where no target would do.
+func (e elsewhere) change() (where, choose string) {
+	for _, try := range []func() (string, string){e.otherPython, e.otherLibc, e.otherMachine, e.otherBase} {
+		if where, choose = try(); where != "" {
+			return where, choose
 		}
 	}
-	return "only for " + e.platforms()
+	return "only for " + e.platforms(), ""
 }
 
 // fits reports whether the version could be used on another target.
@@ -46,18 +46,18 @@ func (e elsewhere) fits(t python.Target) bool {
 	return there.usable()
 }
 
-func (e elsewhere) otherPython() string {
+func (e elsewhere) otherPython() (where, choose string) {
 	t := e.target
 	if t.FreeThreaded {
 		t.FreeThreaded = false
 		if e.fits(t) {
-			return "for CPython with the global interpreter lock: choose such a Python"
+			return "for CPython with the global interpreter lock", "choose such a Python"
 		}
 	}
 	if names := e.pythons(e.target); names != nil {
-		return fmt.Sprintf("for CPython %s: choose a base with such a Python", enumerate(names, "and"))
+		return "for CPython " + enumerate(names, "and"), "choose a base with such a Python"
 	}
-	return ""
+	return "", ""
 }
 
 // pythons are the other minor versions of CPython on which it could be used.
@@ -75,19 +75,19 @@ func (e elsewhere) pythons(t python.Target) []string {
 	return names
 }
 
-func (e elsewhere) otherLibc() string {
+func (e elsewhere) otherLibc() (where, choose string) {
 	here := e.target.Libc.Name
 	for _, libc := range e.libcs() {
 		oldest := e.oldestLibc(libc)
 		switch {
 		case oldest == "":
 		case libc.Name == here:
-			return fmt.Sprintf("for %s and newer: choose a newer base", oldest)
+			return fmt.Sprintf("for %s and newer", oldest), "choose a newer base"
 		default:
-			return fmt.Sprintf("for %s and newer: choose a base with %s", oldest, baseOf[libc.Name])
+			return fmt.Sprintf("for %s and newer", oldest), "choose a base with " + baseOf[libc.Name]
 		}
 	}
-	return ""
+	return "", ""
 }
 
 var baseOf = map[string]string{"glibc": "glibc (Debian, not Alpine)", "musl": "musl (Alpine)"}
@@ -111,7 +111,7 @@ func (e elsewhere) oldestLibc(newest python.Libc) string {
 	return oldest
 }
 
-func (e elsewhere) otherMachine() string {
+func (e elsewhere) otherMachine() (where, choose string) {
 	var names []string
 	for _, arch := range otherMachines {
 		t := e.target
@@ -121,13 +121,13 @@ func (e elsewhere) otherMachine() string {
 		}
 	}
 	if names == nil {
-		return ""
+		return "", ""
 	}
-	return fmt.Sprintf("for %s: choose such a platform", enumerate(names, "and"))
+	return "for " + enumerate(names, "and"), "choose such a platform"
 }
 
 // otherBase changes C library and Python at once.
-func (e elsewhere) otherBase() string {
+func (e elsewhere) otherBase() (where, choose string) {
 	t := e.target
 	for _, libc := range e.libcs() {
 		t.Libc = libc
@@ -135,18 +135,19 @@ func (e elsewhere) otherBase() string {
 		switch {
 		case names == nil:
 		case libc.Name == e.target.Libc.Name:
-			return fmt.Sprintf("for CPython %s with a newer %s: choose such a base", enumerate(names, "and"), libc.Name)
+			return fmt.Sprintf("for CPython %s with a newer %s", enumerate(names, "and"), libc.Name), "choose such a base"
 		default:
-			return fmt.Sprintf("for CPython %s with %s: choose such a base", enumerate(names, "and"), baseOf[libc.Name])
+			return fmt.Sprintf("for CPython %s with %s", enumerate(names, "and"), baseOf[libc.Name]), "choose such a base"
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // maxPlatforms is how many are named before the rest is counted.
 const maxPlatforms = 8
 
-// platforms names what the wheels of a version are for, Linux first.
+// platforms names what the wheels of a version are for: if none is for Linux the
+// other systems.
 func (e elsewhere) platforms() string {
 	var linux, others []string
 	for i := range e.of.length(e.place) {
@@ -155,11 +156,10 @@ func (e elsewhere) platforms() string {
 			continue
 		}
 		for _, t := range f.tags {
-			name := t.Python + " on " + t.Platform
-			if strings.Contains(t.Platform, "linux") {
-				linux = append(linux, name)
+			if system := systemOf(t.Platform); system != "" {
+				others = append(others, system)
 			} else {
-				others = append(others, name)
+				linux = append(linux, t.Python+" on "+t.Platform)
 			}
 		}
 	}
@@ -172,4 +172,16 @@ func (e elsewhere) platforms() string {
 		return fmt.Sprintf("%s and %d more", strings.Join(others[:maxPlatforms], ", "), more)
 	}
 	return enumerate(others, "and")
+}
+
+// systemOf is the system of a platform tag that is not Linux's; "" = another.
+func systemOf(platform string) string {
+	for _, s := range [...]struct{ prefix, system string }{
+		{"win", "Windows"}, {"macosx_", "macOS"}, {"android_", "Android"}, {"ios_", "iOS"}, {"pyodide_", "Pyodide"}, {"emscripten_", "Emscripten"},
+	} {
+		if strings.HasPrefix(platform, s.prefix) {
+			return s.system
+		}
+	}
+	return ""
 }

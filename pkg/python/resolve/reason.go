@@ -72,7 +72,7 @@ func (r *rules) text(why reason, plural bool) string {
 	case sourceOnly:
 		return r.fromSource(has, is)
 	case sdistForbidden:
-		return has + " only an sdist and no wheel, and --only-binary forbids to build it"
+		return has + " only an sdist and no wheel (--only-binary)"
 	case sdistFormat:
 		return fmt.Sprintf("%s only an sdist that cannot be read: %s", has, why.detail)
 	case hiddenMetadata:

@@ -73,7 +73,7 @@ func TestSdists(t *testing.T) {
 		{"no binary", []string{"a 1.0", "a 1.0 sdist", "a 2.0"}, "a", options{Build: true, NoBinary: []string{"a"}}, "a==1.0*"},
 		{"no binary, and no sdist", []string{"a 2.0"}, "a", options{Build: true, NoBinary: []string{"a"}}, "a==2.0 has no sdist, and --no-binary forbids its wheels"},
 		{"only binary", []string{"a 1.0", "a 2.0 sdist"}, "a", options{Build: true, OnlyBinary: []string{"a"}}, "a==1.0"},
-		{"only binary, and no wheel", []string{"a 2.0 sdist"}, "a", options{Build: true, OnlyBinary: []string{":all:"}}, "a==2.0 has only an sdist and no wheel, and --only-binary forbids to build it"},
+		{"only binary, and no wheel", []string{"a 2.0 sdist"}, "a", options{Build: true, OnlyBinary: []string{":all:"}}, "a==2.0 has only an sdist and no wheel (--only-binary)"},
 		{"Requires-Python of an sdist", []string{"a 1.0 sdist", "a 2.0 sdist python=>=3.14"}, "a", options{Build: true}, "a==1.0*"},
 		{"yanked", []string{"a 1.0 sdist", "a 2.0 sdist yanked"}, "a", options{Build: true}, "a==1.0*"},
 		{"upload time", []string{"a 1.0 sdist day=1", "a 2.0 sdist day=3"}, "a", options{Build: true, ExcludeNewer: day(2)}, "a==1.0*"},

@@ -56,9 +56,8 @@ type rules struct {
 	target      python.Target
 	environment python.Environment
 	tags        *python.TagSet
-	pythons     map[string]bool // Python tags of the target
-	abis        map[string]bool // and what else its tags are made of
-	platforms   map[string]bool
+	interpreted map[python.Tag]bool // its tags without their platforms
+	platforms   map[string]bool     // and these
 	options     *Options
 	flags       python.RequirementsFile // those of the options that have lists of projects
 	direct      map[string]*demand      // what the user says of a project
@@ -112,14 +111,14 @@ func newRules(o *Options, demands map[string]*demand) *rules {
 			NoBinary: normalized(o.NoBinary), OnlyBinary: normalized(o.OnlyBinary),
 			AllReleases: normalized(o.AllReleases), OnlyFinal: normalized(o.OnlyFinal),
 		},
-		pythons: map[string]bool{}, abis: map[string]bool{}, platforms: map[string]bool{},
+		interpreted: map[python.Tag]bool{}, platforms: map[string]bool{},
 		preferred: o.preferences(), upgrade: map[string]bool{},
 	}
 	for _, name := range o.UpgradePackages {
 		r.upgrade[name] = true
 	}
 	for _, t := range tags {
-		r.pythons[t.Python], r.abis[t.ABI], r.platforms[t.Platform] = true, true, true
+		r.interpreted[python.Tag{Python: t.Python, ABI: t.ABI}], r.platforms[t.Platform] = true, true
 	}
 	return r
 }
