@@ -91,7 +91,7 @@ store. Prints NAME@sha256:… on stdout.`,
 				return err
 			}
 			r, err := s.build(cmd.Context(), &f, func(b *build.Builder) error {
-				return (&earlier{s: s, keychain: b.Base.Keychain}).use(b, &f)
+				return (&earlier{s: s, reach: registries(b.Base.Keychain)}).use(b, &f)
 			})
 			if err != nil {
 				return err

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/boyabuild/boyabuild/pkg/base"
 	"github.com/boyabuild/boyabuild/pkg/build"
 	"github.com/boyabuild/boyabuild/pkg/deploy"
 	"github.com/boyabuild/boyabuild/pkg/push"
@@ -18,14 +17,16 @@ import (
 
 // earlier finds the images whose layers a build may use again.
 type earlier struct {
-	s        *session
-	named    []name.Reference // --cache-from, or cache_from
-	options  []name.Option
-	keychain authn.Keychain
+	s       *session
+	named   []name.Reference // --cache-from, or cache_from
+	options []name.Option
+	reach   push.Options // how registries are reached
 
-	// Of a push, else nil: where it goes to, and the cloud.
-	to *name.Tag
-	c  *cloud
+	// Of a push, else nil: where it goes to, the cloud, and who is to know of the
+	// images that are found.
+	to    *name.Tag
+	c     *cloud
+	vouch func(push.Image)
 }
 
 // read reads the names of images.
@@ -53,7 +54,7 @@ func (e *earlier) newest(ctx context.Context) ([]name.Reference, error) {
 	if ref := e.running(ctx); ref != nil {
 		return []name.Reference{ref}, nil
 	}
-	tag, err := push.Newest(ctx, e.to.Context(), e.to.TagStr(), push.Options{Keychain: e.keychain, UserAgent: userAgent()})
+	tag, err := push.Newest(ctx, e.to.Context(), e.to.TagStr(), e.reach)
 	if err != nil || tag == "" {
 		return nil, err
 	}
@@ -99,31 +100,27 @@ func (e *earlier) images(ctx context.Context, platform v1.Platform) ([]v1.Image,
 	}
 	var out []v1.Image
 	for _, ref := range refs {
-		img, err := e.s.remoteImage(ctx, ref, platform, e.keychain)
+		img, err := push.Fetch(ctx, ref, platform, e.reach)
 		if err != nil {
 			if len(e.named) > 0 {
 				e.s.ui.log.Warn(fmt.Sprintf("%s is not used again: %v", ref, err))
+			} else {
+				e.s.ui.log.Debug(fmt.Sprintf("%s is not used again: %v", ref, err))
 			}
 			continue
 		}
 		e.s.ui.log.Info(fmt.Sprintf("going on from %s", ref))
 		out = append(out, img)
+		if e.vouch != nil {
+			e.vouch(img)
+		}
 	}
 	return out, nil
 }
 
-// remoteImage is an image of a registry. Its layers come into the store when they
-// are read.
-func (s *session) remoteImage(ctx context.Context, ref name.Reference, platform v1.Platform, keychain authn.Keychain) (v1.Image, error) {
-	o := base.Options{Store: s.store, Keychain: keychain, Pull: true, Progress: s.ui.progress}
-	if ref.Context().Scheme() == "http" {
-		o.NameOptions = []name.Option{name.Insecure}
-	}
-	b, err := base.Resolve(ctx, "docker-image://"+ref.Name(), platform, o)
-	if err != nil {
-		return nil, err
-	}
-	return b.Image, nil
+// registries is how registries are reached, with one login for each repository.
+func registries(keychain authn.Keychain) push.Options {
+	return push.Options{Keychain: keychain, UserAgent: "boyabuild/" + version(), Logins: &push.Logins{}}
 }
 
 // use has a builder go on from the images that f names or, for a push, from those
@@ -141,5 +138,3 @@ func (e *earlier) use(b *build.Builder, f *buildFlags) error {
 	}
 	return nil
 }
-
-func userAgent() string { return "boyabuild/" + version() }

@@ -92,7 +92,8 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 	if err != nil {
 		return name.Digest{}, err
 	}
-	o := push.Options{Keychain: keychain, Log: s.ui.log, Progress: s.ui.progress, UserAgent: userAgent(), Vouched: s.vouched(tag.Context())}
+	o := registries(keychain)
+	o.Log, o.Progress, o.Vouched = s.ui.log, s.ui.progress, s.vouched(tag.Context())
 	if image != "" {
 		img, err := s.stored(image)
 		if err != nil {
@@ -112,7 +113,7 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 	defer sending.Close()
 	r, err := s.build(ctx, b, func(builder *build.Builder) error {
 		builder.Deferred, builder.Ready = true, sending.Send
-		return (&earlier{s: s, options: c.nameOptions(), keychain: keychain, to: &tag, c: c}).use(builder, b)
+		return (&earlier{s: s, options: c.nameOptions(), reach: o, to: &tag, c: c, vouch: sending.Vouch}).use(builder, b)
 	})
 	if err != nil {
 		return name.Digest{}, err

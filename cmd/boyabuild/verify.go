@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/boyabuild/boyabuild/pkg/build"
+	"github.com/boyabuild/boyabuild/pkg/push"
 	"github.com/boyabuild/boyabuild/pkg/store"
 )
 
@@ -146,7 +147,7 @@ func (s *session) imageOf(c *cloud, text string, platform v1.Platform) (v1.Image
 	if err != nil {
 		return nil, "", err
 	}
-	img, err := s.remoteImage(ctx, ref, platform, keychain)
+	img, err := push.Fetch(ctx, ref, platform, registries(keychain))
 	if err != nil {
 		return nil, "", err
 	}

@@ -77,7 +77,15 @@ func (e *ImageNotFoundError) Error() string {
 	if e.Platform != nil {
 		return fmt.Sprintf("read image %s: it is not for %s", e.Reference, e.Platform)
 	}
-	return fmt.Sprintf("read image %s: there is none", e.Reference)
+	return fmt.Sprintf("read image %s: the registry has no such image", e.Reference)
+}
+
+// Hint says what to look at.
+func (e *ImageNotFoundError) Hint() string {
+	if e.Platform != nil {
+		return "build for a platform that it has: --platform"
+	}
+	return "is the name right, and its tag?"
 }
 
 // Unwrap gives the registry's answer, if there was one.
