@@ -290,6 +290,9 @@ func (p *installation) local(ctx context.Context, b *sourceBuilder, dir string, 
 	if !editable {
 		return p.project(ctx, b, tree, dir, settings)
 	}
+	if len(settings)+len(p.in.ConfigSettings) > 0 {
+		return "", "", &refusedError{what: "--config-settings for an editable install are not supported", advice: "leave them out, or install it without -e"}
+	}
 	sum, err := sumOf(ctx, tree)
 	if err != nil {
 		return "", "", err

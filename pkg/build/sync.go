@@ -67,10 +67,18 @@ func (t *installStep) sync(ctx context.Context, c *pip.Step, lower layers.Tree) 
 		in: &pip.Install{Tool: in.Tool, Line: in.Line, Compile: in.Compile, Config: in.Config, ConfigSettings: in.ConfigSettings, NoBuildIsolation: in.NoBuildIsolation},
 	}
 	if v := in.PythonVersion; v != "" && !py.answersTo(v) {
-		return &refusedError{what: fmt.Sprintf("%s is for Python %s, and the environment has %s", in.Tool, v, py.target.Python), advice: "leave the version out, or take another base"}
+		return &refusedError{what: fmt.Sprintf("%s is for Python %s, and the environment has %s", in.Tool, v, py.target.Python), advice: anotherPython(in.Tool)}
 	}
 	y := &lockedInstall{installation: p, in: in}
 	return y.run1(ctx)
+}
+
+// anotherPython says where a tool is told of a Python that the image does not have.
+func anotherPython(t pip.Tool) string {
+	if t == pip.UV {
+		return "take another base, or another version in --python, UV_PYTHON or .python-version: no Python is downloaded here"
+	}
+	return "leave the version out, or take another base"
 }
 
 // refuseSync returns an error for what is understood and cannot be done.

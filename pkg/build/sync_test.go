@@ -175,10 +175,13 @@ func TestVenvOptions(t *testing.T) {
 	}
 	for _, tt := range []struct{ run, want, hint string }{
 		{"uv venv /opt/v && uv venv /opt/v", "is at /opt/v already", "--clear"},
+		{"cd pinned && uv sync", "for Python 3.9", ".python-version"},
+		{"pip install --config-settings a=b -e .", "--config-settings for an editable", "without -e"},
 		{"uv venv --relocatable /opt/v", "--relocatable", "same in all stages"},
 		{"uv venv /opt/v && UV_PROJECT_ENVIRONMENT=/opt/v uv sync --frozen --python 3.9", "for Python 3.9", ""},
 	} {
 		w := newWorld(t).uvProject()
+		w.write(map[string]string{"pinned/pyproject.toml": "[project]\nname = \"p\"\nversion = \"1\"\n", "pinned/.python-version": "# ours\n3.9\n"})
 		_, err := w.try("FROM python:3.13\nCOPY . .\nRUN " + tt.run + "\n")
 		checkFault(t, err, filepath.Join(w.context, "Dockerfile"), 3, tt.want, tt.hint)
 	}

@@ -46,7 +46,7 @@ func (s *stage) venv(ctx context.Context, v *pip.Venv, view layers.Tree) (layers
 		return layers.Tree{}, &refusedError{what: "an environment that can be moved (--relocatable) is not supported", advice: "make it where it stays: its place is the same in all stages"}
 	}
 	if v.Python != "" && !py.answersTo(v.Python) {
-		return layers.Tree{}, &refusedError{what: fmt.Sprintf("the virtual environment is for Python %s, and the image has %s", v.Python, py.target.Python)}
+		return layers.Tree{}, &refusedError{what: fmt.Sprintf("the virtual environment is for Python %s, and the image has %s", v.Python, py.target.Python), advice: anotherPython(v.Tool)}
 	}
 	if _, err := view.Stat(path.Join(v.Dir, "pyvenv.cfg")); err == nil && !v.Clear {
 		if v.Tool == pip.UV && !v.AllowExisting {

@@ -2,6 +2,7 @@ package pip
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -321,5 +322,43 @@ func TestVenv(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// uv takes the Python that the project's .python-version names.
+func TestUVPythonPinned(t *testing.T) {
+	files := map[string]string{
+		"/app/pyproject.toml": "[project]\nname = \"app\"\n[tool.uv.workspace]\nmembers = [\"a\", \"b\"]\n", "/app/.python-version": "\n# ours\ncpython@3.12\n3.13\n",
+		"/app/a/pyproject.toml": "[project]\nname = \"a\"\n", "/app/b/pyproject.toml": "[project]\nname = \"b\"\n", "/app/b/.python-version": "3.11.4\n",
+		"/.python-version": "3.8\n", "/other/pyproject.toml": "[project]\nname = \"o\"\n", "/odd/pyproject.toml": "[project]\nname = \"x\"\n", "/odd/.python-version": "pypy3.10\n",
+	}
+	for _, tt := range []struct{ dir, line, want string }{
+		{"/app", "uv sync", "3.12"},
+		{"/app/a", "uv sync", "3.12"},
+		{"/app/b", "uv sync", "3.11.4"},
+		{"/app/b", "uv sync --python 3.10", "3.10"},
+		{"/app/b", "UV_PYTHON=3.10 uv sync", "3.10"},
+		{"/app/b", "uv sync --no-config", ""},
+		{"/app/b", "uv venv x", "3.11.4"},
+		{"/app/b", "uv venv --no-project x", ""},
+		{"/other", "uv sync", ""}, // that above is not the project's
+	} {
+		steps, err := ParseSteps(tt.line, inImage(tt.dir, nil, files))
+		if err != nil || len(steps) != 1 {
+			t.Errorf("%s in %s: %v, %+v", tt.line, tt.dir, err, steps)
+			continue
+		}
+		got := ""
+		if s := steps[0]; s.Sync != nil {
+			got = s.Sync.PythonVersion
+		} else {
+			got = s.Venv.Python
+		}
+		if got != tt.want {
+			t.Errorf("%s in %s is for Python %q, not %q", tt.line, tt.dir, got, tt.want)
+		}
+	}
+	if _, err := ParseSteps("uv sync", inImage("/odd", nil, files)); err == nil || !strings.Contains(err.Error(), `asks for "pypy3.10"`) {
+		t.Errorf("error %v", err)
 	}
 }

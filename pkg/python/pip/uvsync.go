@@ -1,7 +1,9 @@
 package pip
 
 import (
+	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -130,6 +132,11 @@ func (p *shell) uvSync(c invocation, words []string) error {
 	if err != nil {
 		return err
 	}
+	if s.PythonVersion == "" {
+		if s.PythonVersion, err = p.pythonPinned(command, s.Project, root, env, a.seen["no-config"]); err != nil {
+			return atLine(err, command, c.line)
+		}
+	}
 	if strings.Contains(s.PythonVersion, "/") {
 		s.Interpreter, s.PythonVersion = pythonAt(dir, s.PythonVersion), ""
 	}
@@ -206,6 +213,42 @@ func (p *shell) uvWorkspace(s *Sync, dir string) (root, prompt string, err error
 		prompt = path.Base(root)
 	}
 	return root, prompt, nil
+}
+
+// pythonPinned is the Python that a project asks for in its .python-version: that
+// of its directory, or of the nearest above in the workspace.
+func (p *shell) pythonPinned(command, dir, root string, env map[string]string, noConfig bool) (string, error) {
+	if off, _ := parseBool(env["UV_NO_CONFIG"]); off || noConfig {
+		return "", nil
+	}
+	for {
+		name := path.Join(dir, ".python-version")
+		text, ok, err := readConfig(p.read(), name)
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			for line := range strings.Lines(string(text)) {
+				line = strings.TrimSpace(line)
+				if line == "" || line[0] == '#' {
+					continue
+				}
+				m := pinnedPython().FindStringSubmatch(line)
+				if m == nil {
+					return "", &WordError{Command: command, Word: name, Reason: fmt.Sprintf("asks for %q, which is not understood", line), hint: "write a version, such as 3.12, or say --python"}
+				}
+				return m[1], nil
+			}
+		}
+		if dir == root || dir == "/" {
+			return "", nil
+		}
+		dir = path.Dir(dir)
+	}
+}
+
+func pinnedPython() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:(?:cpython|python)[@-]?)?(\d+(?:\.\d+){0,2})$`)
 }
 
 // pyproject is the part of a pyproject.toml that says where its lock and its

@@ -58,12 +58,18 @@ func (p *shell) uvVenv(c invocation, words []string) error {
 	v.Dir = path.Join(dir, ".venv")
 	if len(dirs) == 1 {
 		v.Dir = absolute(dir, dirs[0])
-	} else if off, _ := parseBool(env["UV_NO_PROJECT"]); !noProject && !off {
+	}
+	if off, _ := parseBool(env["UV_NO_PROJECT"]); !noProject && !off {
 		root, _, err := p.uvWorkspace(&Sync{}, project)
 		if err != nil {
 			return err
 		}
-		if at := env["UV_PROJECT_ENVIRONMENT"]; at != "" && root == dir {
+		if v.Python == "" {
+			if v.Python, err = p.pythonPinned(command, project, root, env, a.seen["no-config"]); err != nil {
+				return atLine(err, command, c.line)
+			}
+		}
+		if at := env["UV_PROJECT_ENVIRONMENT"]; at != "" && root == dir && len(dirs) == 0 {
 			v.Dir = absolute(root, at)
 		}
 	}
