@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/boyabuild/boyabuild/pkg/dockerfile"
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/index"
 	"github.com/boyabuild/boyabuild/pkg/python/lockfile"
 	"github.com/boyabuild/boyabuild/pkg/python/pip"
 	"github.com/boyabuild/boyabuild/pkg/python/source"
@@ -462,6 +465,9 @@ func (p *installation) run1(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.in.WheelDir != "" {
+		at.there = nil // it has no part in what is gathered
+	}
 	if sel, ok, err := p.locked(); err != nil || ok {
 		if err != nil {
 			return err
@@ -497,6 +503,33 @@ func (p *installation) run1(ctx context.Context) error {
 		return nil
 	}
 	return p.layOut(ctx, client, lock, w, scheme, at)
+}
+
+// wheelhouse puts the wheels of a lock into a folder, as `pip wheel` does.
+func (p *installation) wheelhouse(ctx context.Context, client *index.Client, lock python.Lock) error {
+	entries := make([]layers.Entry, len(lock.Packages))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(fetchers)
+	for i, pkg := range lock.Packages {
+		group.Go(func() error {
+			blob, name, err := client.Wheel(gctx, pkg)
+			entries[i] = layers.Entry{Path: strings.TrimPrefix(path.Join(p.in.WheelDir, name), "/"), Kind: layers.File, Mode: 0o644, Size: blob.Size,
+				Content: layers.HostFile(blob.Path), Origin: name}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	tree, err := layers.NewTree(entries)
+	if err != nil {
+		return err
+	}
+	if tree, err = p.step.settled(ctx, tree, p.in.WheelDir); err != nil {
+		return err
+	}
+	p.step.count(lock)
+	return p.step.tree(ctx, tree)
 }
 
 // prune takes away what is installed in the scheme's place and has none of the

@@ -197,7 +197,7 @@ func (p *installation) takeOut(ctx context.Context, w *wanted) error {
 			direct := &wheel.DirectURL{URL: "file://" + at}
 			switch {
 			case e.Kind == layers.Dir:
-				file, name, err := p.local(ctx, b, at, r.Editable, r.ConfigSettings)
+				file, name, err := p.local(ctx, b, at, r.Editable && p.in.WheelDir == "", r.ConfigSettings)
 				if err != nil {
 					return err
 				}

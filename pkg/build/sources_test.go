@@ -109,3 +109,36 @@ func TestInstallFrom(t *testing.T) {
 		})
 	}
 }
+
+// `pip wheel` gathers wheels, which another stage installs from.
+func TestWheelhouse(t *testing.T) {
+	w := newWorld(t).shop()
+	w.write(map[string]string{
+		"requirements.txt": "web==1.0\n", "src/pyproject.toml": pureProject("src", "1.0")["pyproject.toml"], "src/src.py": "\"\"\"Src.\"\"\"\nv = 1\n",
+	})
+	const gather = "FROM python:3.13 AS wheels\nWORKDIR /app\nCOPY . .\nRUN pip wheel --no-cache-dir -w /wheels -r requirements.txt -e ./src six\n"
+	r := w.build(gather)
+	steps := w.steps(r)
+	want := []string{"wheels/dep-2.0-py3-none-any.whl", "wheels/six-2.0-py3-none-any.whl", "wheels/src-1.0-py2.py3-none-any.whl", "wheels/web-1.0-py3-none-any.whl"}
+	if got := paths(steps[len(steps)-1]); !slices.Equal(got, want) {
+		t.Errorf("gathered %v", got)
+	}
+	r = w.build(gather + "FROM python:3.13\nCOPY --from=wheels /wheels /wheels\nCOPY requirements.txt .\nRUN pip install --no-index --find-links=/wheels -r requirements.txt src\nRUN pip install /wheels/*.whl\n")
+	for _, name := range []string{"web/__init__.py", "dep.py", "src.py"} {
+		if w.text(r, site+name) == "" {
+			t.Errorf("%s is empty", name)
+		}
+	}
+	r = w.build("FROM python:3.13\nWORKDIR /app\nCOPY . .\nRUN pip wheel --no-deps -r requirements.txt\n")
+	steps = w.steps(r)
+	if got := paths(steps[len(steps)-1]); !slices.Equal(got, []string{"app/web-1.0-py3-none-any.whl"}) {
+		t.Errorf("gathered %v", got)
+	}
+	for _, tt := range []struct{ run, want string }{
+		{"pip wheel --target /x web", "--target"}, {"pip wheel -U web", "-U"}, {"pip wheel", "names nothing"},
+	} {
+		if _, err := w.try("FROM python:3.13\nRUN " + tt.run + "\n"); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.run, err)
+		}
+	}
+}

@@ -107,7 +107,7 @@ func (s *stage) installRow(ctx context.Context, c *pip.Step) (any, []string, err
 	p := &installation{stage: s, in: c.Install, view: s.view.known, env: c.Env, dir: c.Dir}
 	in := *c.Install
 	in.Line, in.Config = 0, pip.Config{}
-	places := []string{in.Target, in.Prefix, p.userBase(), prefixPlace(in.Interpreter)}
+	places := []string{in.Target, in.Prefix, in.WheelDir, p.userBase(), prefixPlace(in.Interpreter)}
 	if i := slices.IndexFunc(in.Files, lockfile.IsLockFile); i >= 0 { // nothing else is installed with it
 		files, err := p.lockRow(ctx, in.Files[i])
 		if err != nil {

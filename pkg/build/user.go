@@ -123,7 +123,7 @@ func (p process) notWritable(dir string) error {
 // mine decides where an install of the step's user goes: pip takes the user's own
 // place where it may not write to Python's.
 func (t *installStep) mine(in *pip.Install, py *pythonInImage, view layers.Tree) (*pip.Install, error) {
-	if t.process.isRoot() {
+	if t.process.isRoot() || in.WheelDir != "" {
 		return in, nil
 	}
 	place := wheel.Place{Target: in.Target, Prefix: in.Prefix}

@@ -61,6 +61,12 @@ func (p *installation) layOut(ctx context.Context, client *index.Client, lock py
 		p.packages(v, lock)
 		p.step.count(lock)
 	}
+	if p.in.WheelDir != "" {
+		if p.run.preview != nil {
+			return nil
+		}
+		return p.wheelhouse(ctx, client, lock)
+	}
 	l := &lockedWheels{installation: p, client: client, w: w, scheme: scheme, frame: at.frame}
 	for _, pkg := range lock.Packages {
 		one := &lockedOne{pkg: pkg, size: pkg.Wheel.Size}

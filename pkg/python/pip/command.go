@@ -109,6 +109,8 @@ func (p *shell) pip(c invocation) error {
 		return nil
 	case len(rest) == 1 && slices.Contains([]string{"list", "freeze", "debug"}, rest[0]):
 		return nil // prints
+	case rest[0] == "wheel":
+		set = pipWheelOptions()
 	case rest[0] != "install":
 		return c.not(rest)
 	}
@@ -121,12 +123,18 @@ func (p *shell) pip(c invocation) error {
 	if err != nil {
 		return err
 	}
+	if rest[0] == "wheel" {
+		in.WheelDir, in.Compile = ".", false
+	}
 	if err := set.configure(&in, values, false); err != nil {
 		return err
 	}
 	a := arguments[*Install]{set: set, in: &in, operand: in.add}
 	if _, err := a.parse(options); err != nil {
-		return atLine(err, "", c.line)
+		return atLine(err, "pip "+rest[0], c.line)
+	}
+	if in.WheelDir != "" {
+		in.WheelDir = absolute(p.dir, in.WheelDir)
 	}
 	if in.Interpreter == "" {
 		in.Interpreter = interpreterOf(c.path)
@@ -139,6 +147,9 @@ func (p *shell) pip(c invocation) error {
 // finish refuses combinations that pip refuses, and keeps the install.
 func (p *shell) finish(in Install, c invocation) error {
 	command := "" // pip install
+	if in.WheelDir != "" {
+		command = "pip wheel"
+	}
 	if in.Tool == UV {
 		command = uvName(map[bool]string{false: "install", true: "sync"}[in.Sync])
 	}
@@ -148,7 +159,11 @@ func (p *shell) finish(in Install, c invocation) error {
 	projects := slices.ContainsFunc(in.Files, isProjectFile)
 	switch {
 	case in.IsEmpty():
-		return wrong(in.Program+" install", "names nothing to install")
+		verb := " install"
+		if in.WheelDir != "" {
+			verb = " wheel"
+		}
+		return wrong(in.Program+verb, "names nothing to install")
 	case in.User && in.Prefix != "":
 		return wrong("--user", "cannot be had with --prefix")
 	case in.User && in.Target != "":

@@ -58,6 +58,9 @@ type Install struct {
 
 	Target, Prefix string // directories; "" is the default place
 	User           bool
+	// WheelDir is set for `pip wheel`: the wheels are put into that directory, and
+	// nothing is installed.
+	WheelDir string
 	// System is uv's --system: without it uv installs into a virtual
 	// environment.
 	System bool

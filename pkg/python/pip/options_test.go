@@ -22,6 +22,15 @@ func documented() []struct{ command, options string } {
 			resume-retries= retries= root-user-action= root= src= t/target= timeout= trusted-host= U/upgrade
 			upgrade-strategy= uploaded-prior-to= use-deprecated= use-feature= use-pep517 user v/verbose V/version
 		`}, // pip 23 to 26
+		{"pip wheel", `
+			all-releases= build-constraint= cache-dir= cert= check-build-dependencies client-cert= C/config-settings=
+			c/constraint= debug disable-pip-version-check e/editable= exists-action= extra-index-url= f/find-links= group=
+			h/help ignore-requires-python i/index-url= isolated keyring-provider= log= no-binary= no-build-isolation
+			no-cache-dir no-clean no-color no-deps no-index no-input no-require-hashes no-verify only-binary= only-final= pre
+			prefer-binary progress-bar= proxy= python= q/quiet refresh-package= require-hashes require-virtualenv
+			r/requirement= requirements-from-script= retries= src= timeout= trusted-host= uploaded-prior-to=
+			use-deprecated= use-feature= use-pep517 v/verbose V/version w/wheel-dir=
+		`}, // pip 23 to 26
 		{"uv pip install", `
 			all-extras allow-insecure-host= break-system-packages b/build-constraints= cache-dir= cert= check color=
 			compile-bytecode config-file= C/config-setting= config-settings-package= c/constraints= default-index=
@@ -113,6 +122,8 @@ func setOf(command string) anySet {
 	switch command {
 	case "pip install":
 		return pipOptions()
+	case "pip wheel":
+		return pipWheelOptions()
 	case "uv pip install":
 		return uvOptions(new(uvPlace), false)
 	case "uv pip sync":
@@ -134,7 +145,7 @@ func setOf(command string) anySet {
 // Every documented option is known with its short form and whether a value
 // follows, and on a line it is understood or an error that names it.
 func TestDocumentedOptions(t *testing.T) {
-	operand := map[string]string{"pip install": "x", "uv pip install": "--system -r pyproject.toml", "uv pip sync": "--system pylock.toml", "virtualenv": "v", "python3 -m venv": "v"}
+	operand := map[string]string{"pip install": "x", "pip wheel": "x", "uv pip install": "--system -r pyproject.toml", "uv pip sync": "--system pylock.toml", "virtualenv": "v", "python3 -m venv": "v"}
 	values := map[string]string{"timeout": "3", "retries": "3", "exclude-newer": "2024-01-01", "uploaded-prior-to": "2024-01-01", "python": "3.12",
 		"index-strategy": "first-index", "keyring-provider": "disabled", "resolution": "highest", "prerelease": "allow", "upgrade-strategy": "eager",
 		"use-feature": "truststore", "creator": "venv", "seeder": "pip", "discovery": "builtin", "pip": "bundle", "setuptools": "bundle",

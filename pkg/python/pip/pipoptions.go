@@ -1,6 +1,9 @@
 package pip
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	refuseOutside = "writes to a place that is not asked for in an image"
@@ -17,6 +20,21 @@ func pipOptions() *optionSet[*Install] {
 	options = append(options, pipIndex()...)
 	options = append(options, pipGeneral()...)
 	return &optionSet[*Install]{options: options, abbreviated: true}
+}
+
+// pipWheelOptions returns the options of `pip wheel`, as of pip 26: those of
+// install that are not about a place.
+func pipWheelOptions() *optionSet[*Install] {
+	set := pipOptions()
+	set.options = slices.DeleteFunc(set.options, func(o option[*Install]) bool {
+		return slices.Contains([]string{"abi", "break-system-packages", "compile", "dry-run", "force-reinstall", "ignore-installed", "implementation",
+			"no-compile", "no-warn-conflicts", "no-warn-script-location", "platform", "prefix", "python-version", "report", "root",
+			"root-user-action", "target", "upgrade", "upgrade-strategy", "user", "only-deps"}, o.long[0])
+	})
+	set.options = append(set.options,
+		option[*Install]{long: []string{"wheel-dir"}, short: 'w', arg: true, value: setText(func(in *Install) *string { return &in.WheelDir })},
+		option[*Install]{long: []string{"no-verify"}})
+	return set
 }
 
 // pipWhat: what is installed.
