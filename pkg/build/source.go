@@ -242,7 +242,7 @@ func (b *sourceBuilder) environment(ctx context.Context, s *stage, g *guest, req
 	if err != nil {
 		return layers.Tree{}, err
 	}
-	o := resolve.Options{Target: g.target, Source: client, Build: true, ExcludeNewer: b.excludeNewer, Log: s.run.log(), Pre: resolve.PreIfNamed, StrictRequiresPython: true}
+	o := resolve.Options{Target: g.target, Source: client, Build: true, ExcludeNewer: b.excludeNewer, Log: s.run.log(), Pre: resolve.PreIfNamed, StrictRequiresPython: true, YankedIfPinned: true}
 	for _, r := range requires {
 		o.Requirements = append(o.Requirements, python.FileRequirement{Requirement: r})
 	}

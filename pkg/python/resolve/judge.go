@@ -59,6 +59,7 @@ func (j *judge) version(c *candidate) {
 	if c.best < 0 {
 		return
 	}
+	c.yanked = j.listed.facts(c.place, c.best).yanked
 	if d := j.demand; d != nil && d.hashes != nil {
 		c.unproven = !hashKnown(c.file(), d.hashes)
 	}

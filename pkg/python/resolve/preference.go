@@ -34,10 +34,10 @@ func (p *provider) favourite(q *pkg) int {
 
 // newest is the newest version among those for which may is true, final
 // releases first unless the rule for pre-releases is another, then those with
-// a wheel if that is wanted; -1 = none.
+// a wheel if that is wanted, and yanked ones last; -1 = none.
 func newest(r *rules, u *universe, may func(int) bool) int {
 	alike := r.pre(u.project) == PreAllow
-	best, bestClass := -1, 4
+	best, bestClass := -1, 8
 	for i := len(u.versions) - 1; i >= 0 && bestClass > 0; i-- {
 		if !may(i) {
 			continue
@@ -48,6 +48,9 @@ func newest(r *rules, u *universe, may func(int) bool) int {
 		}
 		if r.options.PreferBinary && c.isSdist() {
 			class++
+		}
+		if c.yanked {
+			class += 4
 		}
 		if class < bestClass {
 			best, bestClass = i, class

@@ -298,6 +298,9 @@ func (p *provider) choose(q *pkg) error {
 		if err != nil {
 			return p.needed(q, c, err)
 		}
+		if p.options.YankedIfPinned && p.admitYanked(needs[0], d.Specifiers) {
+			return errYankedPin
+		}
 		p.prioritize(needs[0].pkg, d.Specifiers, false)
 		for _, n := range needs {
 			why := cause{kind: depends, from: q, to: n.pkg, requirement: requirementText(d.Requirement, n.pkg.name), source: d.source}
@@ -318,6 +321,38 @@ func (p *provider) choose(q *pkg) error {
 	}
 	p.decide(q, i)
 	return nil
+}
+
+// errYankedPin says that a dependency was found to pin a yanked version, so that
+// the search begins anew with that version among those that can be used.
+var errYankedPin = errors.New("a dependency pins a yanked version")
+
+// admitYanked notes a dependency that pins versions of which all are yanked, and
+// reports whether that was news.
+func (p *provider) admitYanked(n need, specifiers python.Specifiers) bool {
+	if !isPin(specifiers) {
+		return false
+	}
+	any := false
+	for i, c := range n.pkg.versions {
+		if !n.set.has(i) {
+			continue
+		}
+		if c.reason.kind != yanked {
+			return false
+		}
+		any = true
+	}
+	if !any {
+		return false
+	}
+	d := p.demands[n.pkg.name]
+	if d == nil {
+		d = &demand{}
+		p.demands[n.pkg.name] = d
+	}
+	d.admitted = append(d.admitted, specifiers)
+	return true
 }
 
 // wouldConflict reports whether choosing a candidate makes all terms hold.

@@ -82,6 +82,9 @@ type Options struct {
 	// StrictRequiresPython takes Requires-Python as a whole, as pip does. By
 	// default only its lower bound counts, as in uv: "<3.13" is a guess.
 	StrictRequiresPython bool
+	// YankedIfPinned takes a yanked version wherever something pins it (==), as
+	// pip does. By default only a requirement of the user's does so, as in uv.
+	YankedIfPinned bool
 	// AllReleases and OnlyFinal are projects (or ":all:") for which another
 	// rule than Pre holds: PreAllow, PreDeny.
 	AllReleases, OnlyFinal []string
@@ -225,6 +228,10 @@ func resolve(ctx context.Context, o Options, l *library) (Resolution, error) {
 		err := p.solve(ctx)
 		if err == nil {
 			return p.resolution(ctx)
+		}
+		if errors.Is(err, errYankedPin) {
+			try--
+			continue
 		}
 		var unsatisfiable *UnsatisfiableError
 		if !errors.As(err, &unsatisfiable) || try == maxTries || !l.refresh(unsatisfiable.projects()) {

@@ -157,6 +157,12 @@ func TestResolve(t *testing.T) {
 		{"yanked and pinned by a constraint", []string{"a 1.0", "a 2.0 yanked"}, "a -c a==2.0", options{}, "a==2.0", ""},
 		{"yanked and pinned by a dependency", []string{"a 1.0: b==2.0", "b 2.0 yanked"}, "a", options{}, "b==2.0 was yanked (broken)", "pins it: b==2.0"},
 
+		{"yanked and pinned by a dependency, as pip", []string{"a 1.0: b", "a 2.0: b==2.0", "b 1.0", "b 2.0 yanked"}, "a", options{YankedIfPinned: true}, "a==2.0 b==2.0", ""},
+		{"yanked and pinned by a dependency, as uv", []string{"a 1.0: b", "a 2.0: b==2.0", "b 1.0", "b 2.0 yanked"}, "a", options{}, "a==1.0 b==1.0", ""},
+		{"a pin by a version that is not taken", []string{"a 1.0", "a 2.0: b==2.0,c", "b 1.0", "b 2.0 yanked"}, "a b", options{YankedIfPinned: true}, "a==1.0 b==1.0", ""},
+		{"a prefix is no pin of a yanked version", []string{"a 1.0: b", "a 2.0: b==2.*", "b 1.0", "b 2.0 yanked"}, "a", options{YankedIfPinned: true}, "a==1.0 b==1.0", ""},
+		{"pinned in a chain", []string{"a 1.0: b==1.0", "b 1.0 yanked: c===1.0", "c 1.0 yanked", "c 0.9"}, "a", options{YankedIfPinned: true}, "a==1.0 b==1.0 c==1.0", ""},
+
 		{"Requires-Python of the index", []string{"a 1.0", "a 2.0 python=>=3.14"}, "a", options{}, "a==1.0", ""},
 		{"upper bound of Requires-Python", []string{"a 1.0", "a 2.0 python=>=3.8,<3.13"}, "a", options{}, "a==2.0", ""},
 		{"upper bound of Requires-Python, strictly", []string{"a 1.0", "a 2.0 python=>=3.8,<3.13"}, "a", options{StrictRequiresPython: true}, "a==1.0", ""},

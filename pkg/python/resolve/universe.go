@@ -26,6 +26,7 @@ type candidate struct {
 	place     int        // in the listing
 	best      int        // of its files, an sdist where no wheel fits; -1 = none
 	kind      index.Kind // of the best file
+	yanked    bool       // the best file was, and is taken all the same
 	unproven  bool       // the file is to be compared with the user's hashes when it is here
 	installed *Installed // the version that is installed already
 	reason    reason     // why it cannot be used; zero = it can
@@ -96,6 +97,7 @@ func remember(all *[]verdict, number int, judge func() verdict) verdict {
 // demand is what requirements and constraints of the user say of one project.
 type demand struct {
 	pins     []python.Specifiers // those that pin a version
+	admitted []python.Specifiers // pins of dependencies, where these admit a yanked version
 	hashes   []string            // allowed ones; nil = any
 	file     *index.File         // a URL or a path instead of what the indexes have
 	url      string              // as written
@@ -204,8 +206,9 @@ func (r *rules) pre(project string) Pre {
 	return r.options.Pre
 }
 
-// pinsVersion reports whether the user pins just this version, which is what
-// allows a yanked file (PEP 592: "if the only version that matches").
+// pinsVersion reports whether the user, or a dependency that counts as much,
+// pins just this version, which is what allows a yanked file (PEP 592: "if the
+// only version that matches").
 func (d *demand) pinsVersion(v python.Version) bool {
 	if d == nil {
 		return false
@@ -213,7 +216,8 @@ func (d *demand) pinsVersion(v python.Version) bool {
 	if d.file != nil {
 		return true
 	}
-	return slices.ContainsFunc(d.pins, func(s python.Specifiers) bool { return s.Contains(v) })
+	pinned := func(s python.Specifiers) bool { return s.Contains(v) }
+	return slices.ContainsFunc(d.pins, pinned) || slices.ContainsFunc(d.admitted, pinned)
 }
 
 // isPin reports whether specifiers leave one version.
