@@ -1,14 +1,17 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // RecordFile is the file for a record that its user reads and replaces himself,
@@ -41,21 +44,53 @@ type record struct {
 // damaged record counts as absent.
 func (s *Store) Record(key string, v any) (bool, error) {
 	path := s.recordFile(key)
-	b, err := os.ReadFile(path)
+	b, info, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read record: %w", err)
 	}
-	var r record
-	if json.Unmarshal(b, &r) != nil || r.Key != key || r.SHA256 != digestOf(r.Value) || json.Unmarshal(r.Value, v) != nil {
+	value, ok := valueOf(b, key)
+	if !ok || json.Unmarshal(value, v) != nil {
 		return false, nil
 	}
-	if info, err := os.Stat(path); err == nil {
-		s.touch(path, info)
-	}
+	s.touch(path, info)
 	return true, nil
+}
+
+// valueOf is the value in the record of a key, if it is what its digest says.
+// A resolution reads hundreds of records, so they are not parsed but taken
+// apart: all but the value is known, or of a known length.
+func valueOf(b []byte, key string) (json.RawMessage, bool) {
+	name, err := json.Marshal(key)
+	if err != nil {
+		return nil, false
+	}
+	head := slices.Concat([]byte(`{"key":`), name, []byte(`,"value":`))
+	const between, end = `,"sha256":"`, `"}`
+	tail := len(b) - len(between) - 2*sha256.Size - len(end)
+	if tail < len(head) || !bytes.HasPrefix(b, head) {
+		return nil, false
+	}
+	value := b[len(head):tail]
+	return value, string(b[tail:]) == between+digestOf(value)+end
+}
+
+// readFile reads a whole file that nobody writes to, and its stat data.
+func readFile(path string) ([]byte, fs.FileInfo, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	b := make([]byte, info.Size())
+	_, err = io.ReadFull(f, b)
+	return b, info, err
 }
 
 // SetRecord keeps v under key.
