@@ -76,7 +76,8 @@ func SchemeFor(in Installation, at Place) (Scheme, error) {
 	case at.Target != "":
 		s = in.target(at.Target)
 	case at.Prefix != "":
-		s = in.prefix(at.Prefix)
+		// Debian's posix_local is for its own prefix alone.
+		s = in.scheme(at.Prefix, "site-packages")
 	case at.User != "":
 		s = in.scheme(at.User, "site-packages")
 		s.Platlib = s.Purelib // posix_user has no platlibdir
@@ -117,17 +118,15 @@ func (in Installation) scheme(base, packages string) Scheme {
 
 // standard is where pip installs to unless told otherwise.
 func (in Installation) standard() Scheme {
-	if in.LocalPrefix && !in.Venv {
+	switch {
+	case in.Debian && !in.Venv:
+		s := in.scheme(path.Join(in.Prefix, "local"), "dist-packages")
+		s.Headers = path.Join(in.Prefix, "include", in.dir(), "{name}") // posix_local's include is by installed_base
+		return s
+	case in.LocalPrefix && !in.Venv:
 		return in.scheme(path.Join(in.Prefix, "local"), "site-packages")
 	}
-	return in.prefix(in.Prefix)
-}
-
-func (in Installation) prefix(base string) Scheme {
-	if in.Debian && !in.Venv {
-		return in.scheme(path.Join(base, "local"), "dist-packages") // posix_local
-	}
-	return in.scheme(base, "site-packages")
+	return in.scheme(in.Prefix, "site-packages")
 }
 
 // target is `pip install --target DIR`: pip installs by posix_home into an

@@ -127,17 +127,14 @@ func (p entryPoints) renamed(name string, match *regexp.Regexp, others ...string
 	return out
 }
 
-// script returns the text of the script. The import stands in the main part, as
-// newer pips have it, so that a child process that imports the script (as
-// multiprocessing's do) does not start the program again.
+// script returns the text of the script: what pip 26.3 writes, byte for byte,
+// since RECORD has its hash. Older pips wrote others.
 func (e entryPoint) script(first string) []byte {
 	name, _, _ := strings.Cut(e.attr, ".")
-	return fmt.Appendf(nil, `%s# -*- coding: utf-8 -*-
-import sys
-
-if __name__ == "__main__":
-    from %s import %s
-
+	return fmt.Appendf(nil, `%simport sys
+from %s import %s
+if __name__ == '__main__':
+    sys.argv[0] = sys.argv[0].removesuffix('.exe')
     sys.exit(%s())
 `, first, e.module, name, e.attr)
 }

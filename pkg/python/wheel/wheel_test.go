@@ -73,7 +73,7 @@ func TestTree(t *testing.T) {
 		"usr/local/bin/run":                   "#!/usr/local/bin/python3.13\nprint(1)\n",
 		"usr/local/bin/runw":                  "#!/usr/local/bin/python3.13\nprint(1)",
 		"usr/local/bin/sh":                    "#!/bin/sh\necho\n",
-		"usr/local/bin/serve":                 "#!/usr/local/bin/python3.13\n# -*- coding: utf-8 -*-\nimport sys\n\nif __name__ == \"__main__\":\n    from demo.cli import App\n\n    sys.exit(App.main())\n",
+		"usr/local/bin/serve":                 "#!/usr/local/bin/python3.13\nimport sys\nfrom demo.cli import App\nif __name__ == '__main__':\n    sys.argv[0] = sys.argv[0].removesuffix('.exe')\n    sys.exit(App.main())\n",
 		site + "demo-1.0.dist-info/INSTALLER": "pip\n",
 		site + "demo-1.0.dist-info/REQUESTED": "",
 	} {
