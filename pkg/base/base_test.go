@@ -467,7 +467,8 @@ func TestDebian(t *testing.T) {
 	}
 	f, err := b.Facts()
 	want := base.Facts{OS: "debian", OSVersion: "13", Libc: base.Libc{Name: "glibc", Major: 2, Minor: 41}, Python: &base.Python{
-		Version: "3.13.5", Interpreter: "/usr/bin/python3", Prefix: "/usr", Debian: true}}
+		Version: "3.13.5", Interpreter: "/usr/bin/python3", Prefix: "/usr", Debian: true,
+		Commands: []string{"/usr/bin/python", "/usr/bin/python3", "/usr/bin/python3.13", "/bin/python", "/bin/python3", "/bin/python3.13"}}}
 	if diff := cmp.Diff(want, f); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

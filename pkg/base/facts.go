@@ -17,7 +17,7 @@ import (
 )
 
 // factsFormat numbers what Facts means; a record of another is read anew.
-const factsFormat = 2
+const factsFormat = 3
 
 // Facts are what a build needs to know of a base.
 type Facts struct {
@@ -58,6 +58,9 @@ type Python struct {
 	// Interpreter is what the image's pip calls sys.executable, and writes into
 	// the first line of scripts: "/usr/local/bin/python3.13".
 	Interpreter string `json:"interpreter"`
+	// Commands are the names that PATH leads to it by, in the order of PATH:
+	// "/usr/local/bin/python3". Started by one, it is that one's sys.executable.
+	Commands []string `json:"commands,omitempty"`
 	// Prefix is that of the installation, or the virtual environment's directory.
 	Prefix string `json:"prefix"`
 	// Lib is sysconfig's platlibdir where it is not "lib": "lib64" on Fedora

@@ -7,6 +7,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/boyabuild/boyabuild/pkg/base"
 	"github.com/boyabuild/boyabuild/pkg/layers"
@@ -109,10 +110,27 @@ func TestReadFacts(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := base.ReadFacts(tree, v1.Config{Env: c.env})
-			if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(base.Python{}, "Commands")); err != nil || diff != "" {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
 		})
+	}
+}
+
+func TestCommands(t *testing.T) {
+	tree, err := layers.NewTree([]layers.Entry{
+		file("usr/bin/python3.11", ""), link("usr/bin/python3", "python3.11"), link("opt/bin/python", "/usr/bin/python3"),
+		file("usr/local/bin/python", "another"), link("usr/local/bin/python3.12", "python"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := base.ReadFacts(tree, v1.Config{Env: []string{"PATH=/opt/bin:/usr/local/bin:/usr/bin"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"/opt/bin/python", "/usr/bin/python3", "/usr/bin/python3.11"}, got.Python.Commands); diff != "" {
+		t.Error(diff)
 	}
 }
 

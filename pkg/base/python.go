@@ -24,7 +24,7 @@ func (p *probe) python(distribution string) (*Python, error) {
 		return nil, nil
 	}
 	m := interpreterName.FindStringSubmatch(path.Base(real))
-	py := &Python{Version: m[1], FreeThreaded: m[2] == "t"}
+	py := &Python{Version: m[1], FreeThreaded: m[2] == "t", Commands: p.commands(m[1]+m[2], real)}
 	home := path.Dir(path.Dir(real)) // where the standard library is
 	py.Prefix = home
 	if venv := path.Dir(path.Dir(found)); p.is(venv+"/pyvenv.cfg", layers.File) {
@@ -86,6 +86,23 @@ func (p *probe) findInterpreter() (found, real string) {
 		}
 	}
 	return "", ""
+}
+
+// commands returns the names on the PATH by which a Python is started.
+func (p *probe) commands(version, real string) []string {
+	var found []string
+	for _, dir := range p.searchDirs() {
+		for _, name := range []string{"python", "python3", "python" + version} {
+			file := path.Join(dir, name)
+			if slices.Contains(found, file) || !p.is(file, layers.File) {
+				continue
+			}
+			if target, err := p.tree.Resolve(file); err == nil && "/"+target == real {
+				found = append(found, file)
+			}
+		}
+	}
+	return found
 }
 
 var (

@@ -130,7 +130,7 @@ func (g *guests) source(ctx context.Context, s *stage, py *pythonInImage) (*gues
 	platform := s.scope.Stage.Platform
 	if platform.Architecture == runtime.GOARCH {
 		if s.base.Image != nil {
-			if f, err := s.base.Facts(); err == nil && f.Python != nil && f.Python.Interpreter == py.installation.Interpreter {
+			if f, err := s.base.Facts(); err == nil && f.Python != nil && f.Python.Prefix == py.installation.Prefix {
 				list, err := s.base.Image.Layers()
 				return &guestSource{key: s.base.Digest.String(), layers: list, python: py}, err
 			}

@@ -308,6 +308,16 @@ func paths(t layers.Tree) []string {
 // text reads a file of the image as it is seen in the end.
 func (w *world) text(r *build.Result, name string) string {
 	w.Helper()
+	body, err := w.tree(r).ReadFile(name, 1<<20)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return string(body)
+}
+
+// tree is the image as it is seen in the end.
+func (w *world) tree(r *build.Result) layers.Tree {
+	w.Helper()
 	all, err := r.Images[len(r.Images)-1].Layers()
 	if err != nil {
 		w.Fatal(err)
@@ -320,11 +330,7 @@ func (w *world) text(r *build.Result, name string) string {
 		}
 		view = layers.Overlay(view, t)
 	}
-	body, err := view.ReadFile(name, 1<<20)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return string(body)
+	return view
 }
 
 // asked returns the paths asked of the index since the last call, sorted.

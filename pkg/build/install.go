@@ -358,6 +358,9 @@ func (t *installStep) do(ctx context.Context, c *pip.Step, lower layers.Tree) er
 	if err != nil {
 		return err
 	}
+	if c.Install.Tool == pip.Pip {
+		py = py.startedBy(c.Install.Program)
+	}
 	in, err := t.mine(c.Install, py, lower)
 	if err != nil {
 		return err
@@ -457,9 +460,9 @@ func (p *installation) run1(ctx context.Context) error {
 	if err := p.refuse(); err != nil {
 		return err
 	}
-	scheme, err := wheel.SchemeFor(p.python.installation, wheel.Place{Target: p.in.Target, Prefix: p.in.Prefix, User: p.userBase()})
+	scheme, err := p.scheme(ctx)
 	if err != nil {
-		return &refusedError{what: err.Error()}
+		return err
 	}
 	at, err := p.place(ctx, scheme)
 	if err != nil {

@@ -402,3 +402,52 @@ func TestDebianBase(t *testing.T) {
 		t.Errorf("the second build asked for %v", asked)
 	}
 }
+
+func TestTargetThatIsThere(t *testing.T) {
+	const first = "FROM python:3.13\nRUN pip install --target /opt/lib dep==1.0\n"
+	for _, tt := range []struct {
+		name, line string
+		content    string   // of /opt/lib/dep.py
+		infos      []string // the .dist-info directories in it
+		says       string
+	}{
+		{"pip leaves what is there", "pip install --target /opt/lib dep==2.0", "v=1\n", []string{"dep-1.0", "dep-2.0"}, "/opt/lib/dep.py is there already"},
+		{"pip --upgrade replaces names", "pip install --target /opt/lib --upgrade dep==2.0", "v=2\n", []string{"dep-1.0", "dep-2.0"}, ""},
+		{"uv replaces the distribution", "uv pip install --target /opt/lib --upgrade dep==2.0", "v=2\n", []string{"dep-2.0"}, ""},
+		{"uv sees what is there", "uv pip install --target /opt/lib dep", "v=1\n", []string{"dep-1.0"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t).shop()
+			r := w.build(first + "RUN " + tt.line + "\n")
+			if got := w.text(r, "opt/lib/dep.py"); got != tt.content {
+				t.Errorf("dep.py is %q, want %q", got, tt.content)
+			}
+			var infos []string
+			for _, e := range w.tree(r).Children("opt/lib") {
+				if name, ok := strings.CutSuffix(filepath.Base(e.Path), ".dist-info"); ok {
+					infos = append(infos, name)
+				}
+			}
+			if diff := cmp.Diff(tt.infos, infos); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if !strings.Contains(w.log.String(), tt.says) || tt.says == "" && strings.Contains(w.log.String(), "is there already") {
+				t.Errorf("it says\n%s", &w.log)
+			}
+		})
+	}
+}
+
+func TestInstallIsForTheCommandThatRunsPip(t *testing.T) {
+	for _, tt := range []struct{ program, want string }{
+		{"pip", "/usr/local/bin/python3.13"},
+		{"python3 -m pip", "/usr/local/bin/python3"},
+		{"python3.13 -m pip", "/usr/local/bin/python3.13"},
+	} {
+		w := newWorld(t).shop()
+		if got := w.text(w.build("FROM python:3.13\nRUN "+tt.program+" install web\n"), "usr/local/bin/web"); !strings.HasPrefix(got, "#!"+tt.want+"\n") {
+			t.Errorf("%s: %q, want %s", tt.program, got, tt.want)
+		}
+	}
+}

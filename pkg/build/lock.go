@@ -49,7 +49,7 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 	case p.in.Tool == pip.UV:
 		o.Pre = resolve.PreIfNecessary
 	}
-	if !p.in.ForceReinstall && !p.in.IgnoreInstalled && !p.in.Sync && p.in.Target == "" {
+	if !p.in.ForceReinstall && !p.in.IgnoreInstalled && !p.in.Sync && !p.aside() {
 		for _, d := range slices.Backward(there) { // the first on sys.path counts
 			o.Installed[d.Key()] = resolve.Installed{Version: d.Version, Requires: d.Metadata.RequiresDist}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/boyabuild/boyabuild/pkg/layers"
 	"github.com/boyabuild/boyabuild/pkg/python"
+	"github.com/boyabuild/boyabuild/pkg/python/pip"
 	"github.com/boyabuild/boyabuild/pkg/python/wheel"
 )
 
@@ -17,6 +18,10 @@ type placeRecord struct {
 	// Frame is the outline of the directories that wheels are laid out in:
 	// those and the links that exist, with their modes and owners.
 	Frame []byte `json:"frame,omitempty"`
+	// Names and Links are what is in the directory of pip's --target, and which of
+	// it are links.
+	Names []string `json:"names,omitempty"`
+	Links []string `json:"links,omitempty"`
 }
 
 type installedRecord struct {
@@ -30,13 +35,15 @@ type installedRecord struct {
 type place struct {
 	there []wheel.Distribution // without what is needed to take them away
 	frame layers.Tree
+	names []string // see placeRecord
+	links []string
 }
 
 // place finds out what is where the install goes to: from record, as long as
 // nothing there has changed, or by looking.
 func (p *installation) place(ctx context.Context, scheme wheel.Scheme) (*place, error) {
 	sites := p.sites(scheme)
-	key, err := keyOf("place/1", []any{p.at.identity(schemeRoots(scheme, sites)), scheme, sites})
+	key, err := keyOf("place/2", []any{p.aside(), p.at.identity(schemeRoots(scheme, sites)), scheme, sites})
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +80,24 @@ func (p *installation) place(ctx context.Context, scheme wheel.Scheme) (*place, 
 	if rec.Frame, err = layers.MarshalOutline(frame); err != nil {
 		return nil, err
 	}
+	if p.aside() {
+		dir, err := all.Resolve(scheme.Purelib)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range all.Children(dir) {
+			rec.Names = append(rec.Names, path.Base(e.Path))
+			if e.Kind == layers.Symlink {
+				rec.Links = append(rec.Links, path.Base(e.Path))
+			}
+		}
+	}
 	p.step.places[key] = rec
 	return rec.read()
 }
 
 func (r placeRecord) read() (*place, error) {
-	out := &place{}
+	out := &place{names: r.Names, links: r.Links}
 	for _, row := range r.Installed {
 		v, err := python.ParseVersion(row.Version)
 		if err != nil {
@@ -97,19 +116,6 @@ func (r placeRecord) read() (*place, error) {
 	var err error
 	out.frame, err = layers.ParseOutline(r.Frame)
 	return out, err
-}
-
-// sites are the places whose distributions pip would find: the one that it
-// installs to, and that of the distribution's own packages.
-func (p *installation) sites(scheme wheel.Scheme) []string {
-	sites := []string{scheme.Purelib}
-	if scheme.Platlib != scheme.Purelib {
-		sites = append(sites, scheme.Platlib)
-	}
-	if p.python.installation.Debian {
-		sites = append(sites, "/usr/lib/python3/dist-packages")
-	}
-	return sites
 }
 
 // schemeRoots are all places that an install by the scheme looks at.
@@ -161,4 +167,88 @@ func frameOf(all layers.Tree, s wheel.Scheme) (layers.Tree, error) {
 	}
 	slices.SortFunc(entries, func(a, b layers.Entry) int { return strings.Compare(a.Path, b.Path) })
 	return layers.NewTree(entries)
+}
+
+// scheme is where the command installs to.
+func (p *installation) scheme(ctx context.Context) (wheel.Scheme, error) {
+	to := wheel.Place{Target: p.in.Target, Prefix: p.in.Prefix, User: p.userBase(), InPlace: p.in.Tool == pip.UV}
+	if p.in.Prefix != "" && p.in.Tool == pip.Pip && p.python.installation.Debian {
+		var err error
+		if to.DebianPrefix, err = p.oldPip(ctx); err != nil {
+			return wheel.Scheme{}, err
+		}
+	}
+	scheme, err := wheel.SchemeFor(p.python.installation, to)
+	if err != nil {
+		return scheme, &refusedError{what: err.Error()}
+	}
+	return scheme, nil
+}
+
+// oldPip says whether the image's pip, or that of its distribution, is older than
+// 26.3.
+func (p *installation) oldPip(ctx context.Context) (bool, error) {
+	scheme, err := wheel.SchemeFor(p.python.installation, wheel.Place{})
+	if err != nil {
+		return false, err
+	}
+	at, err := p.place(ctx, scheme)
+	if err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(at.there, func(d wheel.Distribution) bool { return d.Key() == "pip" })
+	if i < 0 {
+		return true, nil
+	}
+	v := at.there[i].Version
+	return v.Number(0) < 26 || v.Number(0) == 26 && v.Number(1) < 3, nil
+}
+
+// debianSite is where Debian's own packages lie.
+const debianSite = "/usr/lib/python3/dist-packages"
+
+// sites are the places whose distributions count as installed. uv looks into the
+// place that it installs to; pip into all that its Python finds, wherever it
+// installs to.
+func (p *installation) sites(scheme wheel.Scheme) []string {
+	var sites []string
+	add := func(s wheel.Scheme) {
+		for _, dir := range []string{s.Purelib, s.Platlib} {
+			if !slices.Contains(sites, dir) {
+				sites = append(sites, dir)
+			}
+		}
+	}
+	if p.in.Prefix == "" || p.in.Tool == pip.UV {
+		add(scheme)
+	}
+	if p.in.Tool == pip.UV || p.aside() {
+		return sites
+	}
+	if p.in.Prefix != "" || p.in.User {
+		if standard, err := wheel.SchemeFor(p.python.installation, wheel.Place{}); err == nil {
+			add(standard)
+		}
+	}
+	if p.python.installation.Debian && !p.python.installation.Venv {
+		sites = append(sites, debianSite)
+	}
+	return sites
+}
+
+// aside says whether the command installs without a look at what is installed:
+// pip's --target.
+func (p *installation) aside() bool { return p.in.Target != "" && p.in.Tool == pip.Pip }
+
+// replaces says whether a distribution is taken away when another version is
+// installed. What is outside of the environment is not, as with Debian's pip, nor
+// what is not the user's own with --user; the new one comes before it on sys.path.
+func (p *installation) replaces(d wheel.Distribution, scheme wheel.Scheme) bool {
+	switch {
+	case "/"+d.Site == debianSite && p.python.installation.Debian:
+		return false
+	case p.in.User && p.in.Tool == pip.Pip:
+		return "/"+d.Site == scheme.Purelib
+	}
+	return true
 }

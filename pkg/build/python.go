@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -21,6 +23,24 @@ import (
 type pythonInImage struct {
 	installation wheel.Installation
 	target       python.Target
+	commands     []string // that start it, absolute, in the order of PATH
+}
+
+// startedBy is the Python as a program's line starts it: the name that it is
+// called by is its sys.executable, which scripts begin with. pip's own script
+// has one of its own.
+func (p *pythonInImage) startedBy(program string) *pythonInImage {
+	word, rest, _ := strings.Cut(program, " ")
+	if rest == "" {
+		return p
+	}
+	i := slices.IndexFunc(p.commands, func(c string) bool { return c == word || path.Base(c) == word })
+	if i < 0 {
+		return p
+	}
+	own := *p
+	own.installation.Interpreter = p.commands[i]
+	return &own
 }
 
 // answersTo says whether the Python is the one that a program's name asks for:
@@ -63,7 +83,7 @@ func pythonOf(f base.Facts, platform v1.Platform) (*pythonInImage, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
-	return &pythonInImage{target: t, installation: wheel.Installation{
+	return &pythonInImage{target: t, commands: f.Python.Commands, installation: wheel.Installation{
 		Python:       fmt.Sprintf("%d.%d", v.Number(0), v.Number(1)),
 		FreeThreaded: f.Python.FreeThreaded,
 		Prefix:       f.Python.Prefix,
@@ -89,7 +109,7 @@ func (s *stage) factsNow(ctx context.Context) (base.Facts, error) {
 			return f, err
 		}
 	}
-	key, err := keyOf("facts/2", []any{s.view.identity(append(pathPlaces(search), systemPlaces...)), search, env["PYTHON_VERSION"]})
+	key, err := keyOf("facts/3", []any{s.view.identity(append(pathPlaces(search), systemPlaces...)), search, env["PYTHON_VERSION"]})
 	if err != nil {
 		return base.Facts{}, err
 	}

@@ -34,6 +34,13 @@ type lockedWheels struct {
 	scheme wheel.Scheme
 	frame  layers.Tree
 	list   []*lockedOne
+
+	// kept and given are names in the directory of pip's --target: those that stay
+	// as they are, and those that give way to what has the same name.
+	kept, given []string
+
+	mu     sync.Mutex
+	stayed map[string]bool // of kept, what a wheel has, too
 }
 
 // lockedOne is one wheel. It is fetched when it is first needed.
@@ -74,6 +81,9 @@ func (p *installation) layOut(ctx context.Context, client *index.Client, lock py
 			one.hash = v1.Hash{Algorithm: "sha256", Hex: sum}
 		}
 		l.list = append(l.list, one)
+	}
+	if err := l.settleTarget(at); err != nil {
+		return err
 	}
 	if p.run.preview != nil && slices.ContainsFunc(l.list, func(one *lockedOne) bool { return !one.named() }) {
 		return nil // a layer's key is known when all is fetched
@@ -116,7 +126,7 @@ func (l *lockedWheels) name(ctx context.Context) error {
 		if direct != nil && !direct.Dir && direct.SHA256 == "" { // that of an archive is known already
 			direct.SHA256 = one.hash.Hex
 		}
-		parts := []any{one.hash, l.scheme, one.pkg.Requested, direct, l.installer, compiled, l.in.WithoutScripts, frame}
+		parts := []any{one.hash, l.scheme, one.pkg.Requested, direct, l.installer, compiled, l.in.WithoutScripts, frame, l.kept}
 		if o := l.step.process.owner; o != (owner{}) {
 			parts = append(parts, o.uid, o.gid)
 		}
@@ -167,6 +177,11 @@ func (l *lockedWheels) tree(one *lockedOne) (layers.Tree, error) {
 			return layers.Tree{}, err
 		}
 	}
+	if len(l.kept) > 0 {
+		if tree, err = l.withoutKept(tree); err != nil {
+			return layers.Tree{}, err
+		}
+	}
 	if tree, err = l.step.process.owns(tree); err != nil {
 		return layers.Tree{}, err
 	}
@@ -177,9 +192,16 @@ func (l *lockedWheels) tree(one *lockedOne) (layers.Tree, error) {
 // below those of the wheels.
 func (l *lockedWheels) replace(ctx context.Context, at *place) error {
 	replaced := func(d wheel.Distribution) bool {
-		return slices.ContainsFunc(l.list, func(one *lockedOne) bool { return one.pkg.Name == d.Key() })
+		return l.replaces(d, l.scheme) && slices.ContainsFunc(l.list, func(one *lockedOne) bool { return one.pkg.Name == d.Key() })
 	}
-	if l.run.preview != nil || l.in.Target != "" || l.in.IgnoreInstalled || !slices.ContainsFunc(at.there, replaced) {
+	stale := l.in.IgnoreInstalled // only bytecode, which Python would take for that of the new sources
+	if l.run.preview != nil || stale && l.compiles() {
+		return nil
+	}
+	if l.aside() {
+		return l.giveWay(ctx)
+	}
+	if !slices.ContainsFunc(at.there, replaced) {
 		return nil
 	}
 	all, err := l.at.whole(ctx)
@@ -190,17 +212,8 @@ func (l *lockedWheels) replace(ctx context.Context, at *place) error {
 	if err != nil {
 		return err
 	}
-	there = slices.DeleteFunc(there, func(d wheel.Distribution) bool { return !replaced(d) })
-	if err := l.fetch(ctx, l.list); err != nil {
-		return err
-	}
-	trees := make([]layers.Tree, len(l.list))
-	for i, one := range l.list {
-		if trees[i], err = l.tree(one); err != nil {
-			return err
-		}
-	}
-	next, err := layers.Merge(trees...)
+	there = slices.DeleteFunc(there, func(d wheel.Distribution) bool { return !replaced(d) || stale && d.Files == nil })
+	next, err := l.merged(ctx)
 	if err != nil {
 		return err
 	}
@@ -208,7 +221,114 @@ func (l *lockedWheels) replace(ctx context.Context, at *place) error {
 	if err != nil {
 		return err
 	}
-	return l.step.tree(ctx, marks(both))
+	gone := marks(both)
+	if stale {
+		gone, err = layers.NewTree(slices.DeleteFunc(slices.Clone(gone.Entries()), func(e layers.Entry) bool { return !isBytecode(e.Path) }))
+		if err != nil {
+			return err
+		}
+	}
+	return l.step.tree(ctx, gone)
+}
+
+// isBytecode says whether a path is that of bytecode, or of a directory of it.
+func isBytecode(p string) bool {
+	return path.Ext(p) == ".pyc" || path.Base(p) == "__pycache__"
+}
+
+// merged is what all wheels lay out, without bytecode.
+func (l *lockedWheels) merged(ctx context.Context) (layers.Tree, error) {
+	if err := l.fetch(ctx, l.list); err != nil {
+		return layers.Tree{}, err
+	}
+	trees := make([]layers.Tree, len(l.list))
+	for i, one := range l.list {
+		var err error
+		if trees[i], err = l.tree(one); err != nil {
+			return layers.Tree{}, err
+		}
+	}
+	return layers.Merge(trees...)
+}
+
+// settleTarget finds out what becomes of that which is in the directory of pip's
+// --target already. pip moves what it has installed there name by name: one that
+// exists stays, with all that is in it; with --upgrade it is replaced as a whole,
+// unless it is a link.
+func (l *lockedWheels) settleTarget(at *place) error {
+	if !l.aside() || len(at.names) == 0 {
+		return nil
+	}
+	l.kept = at.names
+	if !l.in.Upgrade {
+		return nil
+	}
+	l.kept = at.links
+	l.given = slices.DeleteFunc(slices.Clone(at.names), func(name string) bool { return slices.Contains(at.links, name) })
+	dir, err := l.frame.Resolve(l.scheme.Purelib)
+	if err != nil {
+		return err
+	}
+	l.frame, err = layers.NewTree(slices.DeleteFunc(slices.Clone(l.frame.Entries()), func(e layers.Entry) bool {
+		return slices.Contains(l.given, below(e.Path, dir))
+	}))
+	return err
+}
+
+// below is the first name of a path below dir, "" if it is not there.
+func below(p, dir string) string {
+	rest, ok := strings.CutPrefix(p, dir+"/")
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	return name
+}
+
+// withoutKept leaves out what is under a name that stays as it is.
+func (l *lockedWheels) withoutKept(tree layers.Tree) (layers.Tree, error) {
+	return layers.NewTree(slices.DeleteFunc(slices.Clone(tree.Entries()), func(e layers.Entry) bool {
+		name := below("/"+e.Path, l.scheme.Purelib)
+		if !slices.Contains(l.kept, name) {
+			return false
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.stayed == nil {
+			l.stayed = map[string]bool{}
+		}
+		l.stayed[name] = true
+		return true
+	}))
+}
+
+// giveWay takes away what the names of the wheels replace in the directory of
+// --target.
+func (l *lockedWheels) giveWay(ctx context.Context) error {
+	if len(l.given) == 0 {
+		return nil
+	}
+	next, err := l.merged(ctx)
+	if err != nil {
+		return err
+	}
+	dir, err := l.frame.Resolve(l.scheme.Purelib)
+	if err != nil {
+		return err
+	}
+	var gone []layers.Entry
+	for _, name := range l.given {
+		if slices.ContainsFunc(next.Entries(), func(e layers.Entry) bool {
+			return below(e.Path, dir) == name || name == "__pycache__" && path.Dir(e.Path) == dir && path.Ext(e.Path) == ".py"
+		}) {
+			gone = append(gone, layers.Entry{Path: path.Join(dir, name), Kind: layers.Whiteout})
+		}
+	}
+	tree, err := layers.NewTree(gone)
+	if err != nil {
+		return err
+	}
+	return l.step.tree(ctx, tree)
 }
 
 // marks are the whiteouts of a tree.
@@ -269,6 +389,9 @@ func (l *lockedWheels) layers(ctx context.Context) error {
 		l.previewLayers(v, all, missing)
 	} else if err := l.makeAll(ctx, missing); err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.stayed)) {
+		l.run.shared.notice(l.run.log(), fmt.Sprintf("%s is there already and stays as it is, as with pip; --upgrade replaces it", path.Join(l.scheme.Purelib, name)))
 	}
 	if err := l.conflicts(ctx, all); err != nil {
 		return err

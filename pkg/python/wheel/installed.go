@@ -245,11 +245,11 @@ func (r *removal) collapse(site string) {
 	}
 }
 
-// hadGone says whether something in dir goes: a directory that was empty before
-// is not ours to remove.
+// hadGone says whether a file of dir itself goes: pip looks at no other directories,
+// and leaves empty what held only directories. One that was empty before is not ours to remove.
 func (r *removal) hadGone(dir string) bool {
 	for _, c := range r.view.Children(dir) {
-		if r.gone[c.Path] {
+		if c.Kind != layers.Dir && r.gone[c.Path] {
 			return true
 		}
 	}

@@ -54,7 +54,13 @@ type Installation struct {
 type Place struct {
 	Target string // --target
 	Prefix string // --prefix
-	User   string // --user: the user's base directory, "/root/.local"
+	// DebianPrefix says that Debian's Python keeps its own scheme below Prefix
+	// (Prefix/local/lib/python3.13/dist-packages), as with pips before 26.3.
+	DebianPrefix bool
+	User         string // --user: the user's base directory, "/root/.local"
+	// InPlace says that Target is installed to directly, as uv does. pip moves
+	// what it has installed elsewhere, and RECORD keeps the paths from there.
+	InPlace bool
 }
 
 // PlaceError reports places that cannot be had, or not together.
@@ -75,9 +81,15 @@ func SchemeFor(in Installation, at Place) (Scheme, error) {
 		return Scheme{}, &PlaceError{"a virtual environment has no --user packages"}
 	case at.Target != "":
 		s = in.target(at.Target)
+		if at.InPlace {
+			s.recorded = nil
+			s.Headers = path.Join(at.Target, "include", "{name}")
+		}
 	case at.Prefix != "":
-		// Debian's posix_local is for its own prefix alone.
-		s = in.scheme(at.Prefix, "site-packages")
+		s = in.scheme(at.Prefix, "site-packages") // Debian's posix_local is for its own prefix alone
+		if in.Debian && !in.Venv && at.DebianPrefix {
+			s = in.posixLocal(at.Prefix)
+		}
 	case at.User != "":
 		s = in.scheme(at.User, "site-packages")
 		s.Platlib = s.Purelib // posix_user has no platlibdir
@@ -120,13 +132,19 @@ func (in Installation) scheme(base, packages string) Scheme {
 func (in Installation) standard() Scheme {
 	switch {
 	case in.Debian && !in.Venv:
-		s := in.scheme(path.Join(in.Prefix, "local"), "dist-packages")
-		s.Headers = path.Join(in.Prefix, "include", in.dir(), "{name}") // posix_local's include is by installed_base
-		return s
+		return in.posixLocal(in.Prefix)
 	case in.LocalPrefix && !in.Venv:
 		return in.scheme(path.Join(in.Prefix, "local"), "site-packages")
 	}
 	return in.scheme(in.Prefix, "site-packages")
+}
+
+// posixLocal is Debian's posix_local: all below local but the headers, which are
+// by installed_base.
+func (in Installation) posixLocal(base string) Scheme {
+	s := in.scheme(path.Join(base, "local"), "dist-packages")
+	s.Headers = path.Join(base, "include", in.dir(), "{name}")
+	return s
 }
 
 // target is `pip install --target DIR`: pip installs by posix_home into an

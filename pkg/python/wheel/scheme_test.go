@@ -25,6 +25,8 @@ func TestSchemeFor(t *testing.T) {
 		{"free-threaded", free, Place{}, []string{"/usr/local/lib/python3.13t/site-packages", "", "/usr/local/bin", "/usr/local", "/usr/local/include/python3.13t/{name}"}},
 		{"Debian", debian, Place{}, []string{"/usr/local/lib/python3.11/dist-packages", "", "/usr/local/bin", "/usr/local", "/usr/include/python3.11/{name}"}},
 		{"Debian --prefix", debian, Place{Prefix: "/opt/x"}, []string{"/opt/x/lib/python3.11/site-packages", "", "/opt/x/bin", "/opt/x", "/opt/x/include/python3.11/{name}"}},
+		{"Debian --prefix, older pip", debian, Place{Prefix: "/opt/x", DebianPrefix: true}, []string{"/opt/x/local/lib/python3.11/dist-packages", "", "/opt/x/local/bin", "/opt/x/local", "/opt/x/include/python3.11/{name}"}},
+		{"uv --target", image(), Place{Target: "/opt/lib", InPlace: true}, []string{"/opt/lib", "", "/opt/lib/bin", "/opt/lib", "/opt/lib/include/{name}"}},
 		{"Debian --user", debian, Place{User: "/root/.local"}, []string{"/root/.local/lib/python3.11/site-packages", "", "/root/.local/bin", "/root/.local", "/root/.local/include/python3.11/{name}"}},
 		{"virtual environment", venv, Place{}, []string{"/app/.venv/lib/python3.12/site-packages", "", "/app/.venv/bin", "/app/.venv", "/app/.venv/include/site/python3.12/{name}"}},
 		{"--prefix", image(), Place{Prefix: "/install"}, []string{"/install/lib/python3.13/site-packages", "", "/install/bin", "/install", "/install/include/python3.13/{name}"}},
