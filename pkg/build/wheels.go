@@ -270,13 +270,13 @@ func (l *lockedWheels) settleTarget(at *place) error {
 		return err
 	}
 	l.frame, err = layers.NewTree(slices.DeleteFunc(slices.Clone(l.frame.Entries()), func(e layers.Entry) bool {
-		return slices.Contains(l.given, below(e.Path, dir))
+		return slices.Contains(l.given, nameBelow(e.Path, dir))
 	}))
 	return err
 }
 
-// below is the first name of a path below dir, "" if it is not there.
-func below(p, dir string) string {
+// nameBelow is the first name of a path below dir, "" if it is not there.
+func nameBelow(p, dir string) string {
 	rest, ok := strings.CutPrefix(p, dir+"/")
 	if !ok {
 		return ""
@@ -288,7 +288,7 @@ func below(p, dir string) string {
 // withoutKept leaves out what is under a name that stays as it is.
 func (l *lockedWheels) withoutKept(tree layers.Tree) (layers.Tree, error) {
 	return layers.NewTree(slices.DeleteFunc(slices.Clone(tree.Entries()), func(e layers.Entry) bool {
-		name := below("/"+e.Path, l.scheme.Purelib)
+		name := nameBelow("/"+e.Path, l.scheme.Purelib)
 		if !slices.Contains(l.kept, name) {
 			return false
 		}
@@ -319,7 +319,7 @@ func (l *lockedWheels) giveWay(ctx context.Context) error {
 	var gone []layers.Entry
 	for _, name := range l.given {
 		if slices.ContainsFunc(next.Entries(), func(e layers.Entry) bool {
-			return below(e.Path, dir) == name || name == "__pycache__" && path.Dir(e.Path) == dir && path.Ext(e.Path) == ".py"
+			return nameBelow(e.Path, dir) == name || name == "__pycache__" && path.Dir(e.Path) == dir && path.Ext(e.Path) == ".py"
 		}) {
 			gone = append(gone, layers.Entry{Path: path.Join(dir, name), Kind: layers.Whiteout})
 		}

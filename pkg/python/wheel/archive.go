@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash"
@@ -37,11 +38,12 @@ type file struct {
 
 // readDirectory takes over the directory of an archive of the given size after
 // checking every entry.
-func (w *Wheel) readDirectory(z *zip.Reader, archive int64) error {
+func (w *Wheel) readDirectory(z *zip.Reader, r *lastRead, archive int64) error {
 	if len(z.File) > maxEntries {
 		return w.refuse("", "has %d entries, more than the %d allowed", len(z.File), maxEntries)
 	}
 	w.byName = make(map[string]*file, len(z.File))
+	headers := make(map[*zip.File]int64, len(z.File))
 	seen := make(map[string]bool, len(z.File)) // path: is a directory
 	var total uint64
 	for _, entry := range z.File {
@@ -63,6 +65,7 @@ func (w *Wheel) readDirectory(z *zip.Reader, archive int64) error {
 		if err != nil {
 			return &Error{Wheel: w.Name.Filename, Entry: name, Reason: "is not where the archive's directory says", Err: err}
 		}
+		headers[entry] = r.offset
 		if entry.CompressedSize64 > uint64(archive) || offset > archive-int64(entry.CompressedSize64) {
 			return w.refuse(name, "reaches beyond the end of the archive")
 		}
@@ -75,7 +78,68 @@ func (w *Wheel) readDirectory(z *zip.Reader, archive int64) error {
 		w.files = append(w.files, f)
 		w.byName[name] = f
 	}
-	return w.checkArchive(seen)
+	if total > bombSize && total/bombRatio > uint64(archive) {
+		return w.refuse("", "unpacks to %d bytes, %d times its own size: it is taken for a zip bomb", total, total/uint64(archive))
+	}
+	if err := w.checkArchive(seen); err != nil {
+		return err
+	}
+	for _, entry := range z.File {
+		if at, ok := headers[entry]; ok {
+			if err := w.checkLocal(entry, r.ReaderAt, at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lastRead remembers where it was read last: for an entry whose data offset was
+// just asked for, that is the entry's own header.
+type lastRead struct {
+	io.ReaderAt
+	offset int64
+}
+
+func (r *lastRead) ReadAt(p []byte, offset int64) (int, error) {
+	r.offset = offset
+	return r.ReaderAt.ReadAt(p, offset)
+}
+
+// checkLocal holds an entry of the directory against the header before its data
+// (APPNOTE 4.3.7). Where they differ, programs differ in what they unpack, so that
+// one could be shown what another does not install.
+func (w *Wheel) checkLocal(e *zip.File, r io.ReaderAt, at int64) error {
+	const length, descriptor = 30, 1 << 3
+	head := make([]byte, length+len(e.Name))
+	if _, err := r.ReadAt(head, at); err != nil {
+		return &Error{Wheel: w.Name.Filename, Entry: e.Name, Reason: "has no header", Err: err}
+	}
+	number := binary.LittleEndian
+	flags := number.Uint16(head[6:])
+	differs := ""
+	switch {
+	case string(head[:4]) != "PK\x03\x04":
+		differs = "has no header"
+	case int(number.Uint16(head[26:])) != len(e.Name) || string(head[length:]) != e.Name:
+		differs = "has another name in its header than in the archive's directory"
+	case flags&1 != e.Flags&1, number.Uint16(head[8:]) != e.Method:
+		differs = "is packed another way by its header than by the archive's directory"
+	case flags&descriptor == 0 && (otherSize(number.Uint32(head[18:]), e.CompressedSize64) || otherSize(number.Uint32(head[22:]), e.UncompressedSize64)):
+		differs = "has another size in its header than in the archive's directory"
+	case flags&descriptor == 0 && number.Uint32(head[14:]) != e.CRC32:
+		differs = "has another CRC in its header than in the archive's directory"
+	}
+	if differs != "" {
+		return w.refuse(e.Name, "%s", differs)
+	}
+	return nil
+}
+
+// otherSize compares a header's size, which is all ones where it is in an extra
+// field (zip64).
+func otherSize(local uint32, size uint64) bool {
+	return local != 0xffffffff && uint64(local) != size
 }
 
 // checkEntry refuses what no wheel may hold, and returns the entry's path

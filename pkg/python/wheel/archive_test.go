@@ -103,3 +103,40 @@ func TestLayerChecksDeflatedFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestLocalHeaders: what stands before an entry's data says the same of it as the
+// archive's directory.
+func TestLocalHeaders(t *testing.T) {
+	const name, method, size, crc = 30, 8, 22, 14
+	for _, tt := range []struct {
+		at    int
+		value string
+		says  string
+	}{
+		{name, "z", "another name"},
+		{method, "\x00", "packed another way"},
+		{size, "\x63", "another size"},
+		{crc, "\x00\x00\x00\x00", "another CRC"},
+		{0, "XX", "has no header"},
+	} {
+		m := demo(part{name: "demo/x.py", text: "x = 1\n"})
+		b := m.bytes(t)
+		if b[6]&8 != 0 && tt.at != name && tt.at != method && tt.at != 0 {
+			t.Fatal("the test's wheels have data descriptors")
+		}
+		copy(b[tt.at:], tt.value)
+		_, err := New(bytes.NewReader(b), int64(len(b)), m.filename)
+		var refused *Error
+		if !errors.As(err, &refused) || !strings.Contains(err.Error(), tt.says) && tt.at != 0 {
+			t.Errorf("%q at %d: %v, want %q", tt.value, tt.at, err, tt.says)
+		}
+	}
+}
+
+func TestBomb(t *testing.T) {
+	_, err := demo(part{name: "demo/zeros.bin", text: "x", size: bombSize + 1}).open(t)
+	var refused *Error
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "zip bomb") {
+		t.Errorf("a hundred megabytes of zeros: %v", err)
+	}
+}

@@ -36,6 +36,11 @@ const (
 	// libraries) unpack to a little over 3 GB, their largest file to 1.5 GB.
 	maxFile  = 2 << 30
 	maxTotal = 8 << 30
+	// A wheel that unpacks to more than bombSize, and to more than bombRatio times
+	// its own size, is taken for a bomb. Deflate comes to 1032 at most, and single
+	// files of real wheels to some hundreds; whole wheels to ten.
+	bombSize  = 100 << 20
+	bombRatio = 200
 	// maxEntries is about twenty times what the largest wheels hold.
 	maxEntries = 500_000
 	// maxText bounds a file of .dist-info that is read whole; RECORD is the
@@ -138,12 +143,13 @@ func open(r io.ReaderAt, size int64, filename string, again source) (*Wheel, err
 	if err != nil {
 		return nil, &Error{Wheel: filename, Reason: "has no valid name", Err: err}
 	}
-	z, err := zip.NewReader(r, size)
+	at := &lastRead{ReaderAt: r}
+	z, err := zip.NewReader(at, size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // paths are checked below
 		return nil, &Error{Wheel: filename, Reason: "is no zip archive", Err: err}
 	}
 	w := &Wheel{Name: name, source: again, pool: &inflaters{}}
-	if err := w.readDirectory(z, size); err != nil {
+	if err := w.readDirectory(z, at, size); err != nil {
 		return nil, err
 	}
 	if err := w.readDistInfo(); err != nil {
