@@ -1,122 +1,125 @@
 #!/usr/bin/env bash
-# What pip itself installs, beside what boyabuild lays out: the same projects in
-# the same versions, the same files with the same content, the same entry points,
-# and a RECORD that is true. pip is this machine's, told to install for the base's
-# Python; only what depends on where pip installs may differ.
+# What pip itself leaves behind, beside what boyabuild lays out: pip runs in the
+# base (chroot), boyabuild makes an image of it, and the two file systems are
+# compared as wholes: the same files with the same bytes, modes and owners, RECORD
+# and console scripts too. Of bytecode the code is compared, for its head is another
+# (pip's has a time in it). A pure and a compiled set, by --root and --target, and
+# smaller sets by --prefix and --user.
 . "$(dirname "$0")/setup.sh"
 need python3
+is_root || skip "chroot needs root"
 
 pure=(flask==3.1.3 "pynamodb==6.1.0" boto3 django uvicorn)
 compiled=(numpy pandas cryptography psycopg2-binary pillow lxml grpcio pyyaml charset-normalizer)
 requirements=("${pure[@]}" "${compiled[@]}")
-# The base whose Python is this machine's, so that pip compiles, too.
+# The base whose Python is this machine's, which fetches wheels for it and reads
+# bytecode of it.
 case $(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') in
   3.11) suite=bookworm ;;
   3.13) suite=trixie ;;
   *) skip "this machine's Python is that of no Debian base" ;;
 esac
+debian="debian://$suite?packages=python3"
 
-step "boyabuild: ${requirements[*]}"
-mkdir "$work/app"
-{
-  echo 'FROM base'
-  echo "RUN pip install ${requirements[*]}"
-} >"$work/app/Dockerfile"
-# Without the cache it resolves, and says for what.
-expect 0 "$boyabuild" build -t pip:1.0 --no-cache --build-context "base=debian://$suite?packages=python3" --platform linux/amd64 \
-  -o "type=oci,dest=$work/oci,tar=false" "$work/app"
-python=$(sed -n 's/.* for CPython \([0-9]*\.[0-9]*\)\..*/\1/p' "$work/stderr" | head -n 1)
-[ -n "$python" ] || die "build does not say for which Python it resolves"
-mkdir "$work/boyabuild-tree"
-layer=$(json "$work/oci/blobs/sha256/$(layout_digest "$work/oci" | cut -d: -f2)" 'd["layers"][-1]["digest"][7:]')
-tar -xzf "$work/oci/blobs/sha256/$layer" -C "$work/boyabuild-tree" --no-same-owner
+step "a base with pip 26.3"
+mkdir "$work/base" "$work/rootfs"
+printf 'FROM base\nRUN pip install pip==26.3\n' >"$work/base/Dockerfile"
+expect 0 "$boyabuild" build -t base:1.0 --build-context "base=$debian" --platform linux/amd64 -o "type=oci,dest=$work/oci,tar=false" "$work/base"
+expect 0 "$boyabuild" build -t base:1.0 --build-context "base=$debian" --platform linux/amd64 -o "type=tar,dest=$work/base.tar" "$work/base"
+tar -xf "$work/base.tar" -C "$work/rootfs"
+mknod -m 666 "$work/rootfs/dev/null" c 1 3 2>/dev/null || true
+mknod -m 666 "$work/rootfs/dev/urandom" c 1 9 2>/dev/null || true
 
-step "pip: the same for Python $python"
-# The same versions: what pip finds for this machine's C library may be newer.
-"$boyabuild" lock --format requirements --base "debian://$suite?packages=python3" --platform linux/amd64 - \
+step "the same versions: ${requirements[*]}"
+# What pip finds for this machine's C library may be newer.
+"$boyabuild" lock --format requirements --base "$debian" --platform linux/amd64 - \
   <<<"$(printf '%s\n' "${requirements[@]}")" >"$work/pins" 2>"$work/lock.log" || die "boyabuild lock"
-python3 -m pip install -q --disable-pip-version-check --target "$work/pip-tree" --only-binary=:all: "${requirements[@]}" -c "$work/pins" >"$work/pip.log" 2>&1 ||
-  die "pip cannot install"
+python3 -m pip download -q --disable-pip-version-check --dest "$work/rootfs/wheels" --only-binary=:all: "${requirements[@]}" -c "$work/pins" \
+  >"$work/pip.log" 2>&1 || die "pip cannot download"
 
-python3 - "$work/pip-tree" "$work/boyabuild-tree" "$work/boyabuild-tree/usr/local/lib/python$python/dist-packages" <<'PYTHON'
-import base64, csv, hashlib, os, re, stat, sys
+# compare OPTIONS SET… installs a set both ways and compares.
+compare() {
+  local options=$1 line
+  shift
+  step "pip install $options: $*"
+  mkdir -p "$work/app"
+  printf 'FROM base\nRUN pip install %s\n' "${options#--root /root-dir} $*" >"$work/app/Dockerfile"
+  expect 0 "$boyabuild" build -t pip:1.0 --build-context "base=oci-layout://$work/oci" --platform linux/amd64 \
+    -o "type=tar,dest=$work/ours.tar" "$work/app"
+  rm -rf "$work/ours" "$work/theirs"
+  mkdir "$work/ours"
+  tar -xf "$work/ours.tar" -C "$work/ours"
+  cp -a "$work/rootfs" "$work/theirs"
+  # shellcheck disable=SC2086 # the options are words
+  env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore \
+    "$(command -v chroot)" "$work/theirs" pip install -q --no-index --find-links /wheels $options "$@" >"$work/pip.log" 2>&1 || die "pip install $options"
+  if [ -d "$work/theirs/root-dir" ]; then
+    cp -a "$work/theirs/root-dir/." "$work/theirs"
+    rm -rf "$work/theirs/root-dir"
+  fi
+  python3 - "$work/theirs" "$work/ours" <<'PYTHON' || die "pip leaves something else"
+import marshal, os, re, stat, sys, types
 
-pip, root, site = sys.argv[1:]
-bin = os.path.join(root, "usr/local/bin")
-problems = []
+aside = re.compile(r"(wheels|tmp|dev|proc|sys|root/\.cache|usr/local/lib/python[\d.]+/dist-packages/pip/.*__pycache__)(/|$)")
 
 
-def files(top, skip=None):
-    """Regular files below top: path → (content, whether anyone may execute it)."""
+def files(top):
+    """All below top: path → (kind and mode, owner, content)."""
     found = {}
-    for folder, _, names in os.walk(top):
-        for name in names:
+    for folder, directories, names in os.walk(top):
+        for name in directories + names:
             path = os.path.join(folder, name)
             relative = os.path.relpath(path, top)
-            assert stat.S_ISREG(os.lstat(path).st_mode), path
-            if skip and relative.startswith(skip):
+            if aside.match(relative):
                 continue
-            with open(path, "rb") as f:
-                found[relative] = f.read(), bool(os.stat(path).st_mode & 0o111)
-            if relative.endswith(".pyc"):  # it names the place that it was compiled for
-                found[relative] = b"", found[relative][1]
+            st = os.lstat(path)
+            content = None
+            if stat.S_ISREG(st.st_mode):
+                with open(path, "rb") as f:
+                    content = f.read()
+            elif stat.S_ISLNK(st.st_mode):
+                content = os.readlink(path)
+            found[relative] = st.st_mode, (st.st_uid, st.st_gid), content
     return found
 
 
-def compare(what, a, b, content=lambda name, data: data):
-    for name in sorted(a.keys() | b.keys()):
-        if name not in b:
-            problems.append(f"{what} {name}: only pip has it")
-        elif name not in a:
-            problems.append(f"{what} {name}: only boyabuild has it")
-        elif content(name, a[name][0]) != content(name, b[name][0]):
-            problems.append(f"{what} {name}: the content differs")
-        elif a[name][1] != b[name][1]:
-            problems.append(f"{what} {name}: executable in one only")
+def sources(code):
+    """The paths that code says it was compiled from, as they are in the image."""
+    name = re.sub(r"^/tmp/pip-target-[^/]*/lib/python/", "/srv/lib/", code.co_filename)
+    name = re.sub(r"^/srv/lib/\.\./\.\./", "/srv/lib/", name)
+    yield os.path.normpath(name.removeprefix("/root-dir"))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from sources(constant)
 
 
-def records(name, data):
-    """RECORD in any order; scripts are elsewhere, and have another first line."""
-    if not name.endswith(".dist-info/RECORD"):
-        return data
-    rows = list(csv.reader(data.decode().splitlines()))
-    return sorted([os.path.basename(row[0])] if re.search(r"^(\.\./)+.*bin/", row[0]) else row for row in rows)
+def same_code(a, b):
+    a, b = marshal.loads(a[16:]), marshal.loads(b[16:])
+    return a == b and list(sources(a)) == list(sources(b))
 
 
-def calls(name, data):
-    """What a script imports and calls; the lines around it are those of one pip."""
-    return re.findall(rb"from (\S+) import (\S+)", data), re.findall(rb"sys\.exit\((.*)\)", data)
-
-
-compare("file", files(pip, "bin/"), files(site), records)
-compare("script", files(os.path.join(pip, "bin")), files(bin), calls)
-
-for name, (data, _) in files(bin, "__pycache__").items():
-    first = data.split(b"\n", 1)[0]
-    if not re.fullmatch(rb"#!/usr/bin/python3(\.\d+)?", first):
-        problems.append(f"script {name}: begins with {first}")
-
-# Every row of RECORD is true, and every file has its row.
-listed = set()
-for name, (data, _) in files(site).items():
-    if not name.endswith(".dist-info/RECORD"):
-        continue
-    for path, digest, size in csv.reader(data.decode().splitlines()):
-        at = os.path.normpath(os.path.join(site, path))
-        listed.add(at)
-        if not digest:
-            continue
-        with open(at, "rb") as f:
-            content = f.read()
-        want = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-        if digest != "sha256=" + want or int(size) != len(content):
-            problems.append(f"RECORD of {os.path.dirname(name)}: {path} is not what it says")
-for top in site, bin:
-    for name in files(top):
-        if os.path.join(top, name) not in listed:
-            problems.append(f"file {name}: in no RECORD")
-
-print(f"pip: {len(files(pip))} files, {len(problems)} differences")
-sys.exit("\n".join(problems) or 0)
+pip, ours = map(files, sys.argv[1:])
+problems, bytecode = [], 0
+for path in sorted(pip.keys() | ours.keys()):
+    if path not in ours:
+        problems.append(f"{path}: only pip has it")
+    elif path not in pip:
+        problems.append(f"{path}: only boyabuild has it")
+    elif pip[path][:2] != ours[path][:2]:
+        problems.append(f"{path}: mode and owner are {pip[path][:2]} and {ours[path][:2]}")
+    elif pip[path][2] == ours[path][2]:
+        pass
+    elif path.endswith(".pyc") and same_code(pip[path][2], ours[path][2]):
+        bytecode += 1
+    else:
+        problems.append(f"{path}: the content differs")
+print(f"pip: {len(pip)} paths, {bytecode} of bytecode, {len(problems)} differences")
+sys.exit("\n".join(problems[:50]) or 0)
 PYTHON
+}
+
+compare "--root /root-dir" "${requirements[@]}"
+compare "--target /srv/lib" "${requirements[@]}"
+compare "--prefix /opt/app" "${pure[@]}"
+compare "--user" "${pure[@]}"
 step ok
