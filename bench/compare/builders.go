@@ -31,7 +31,11 @@ func (b *bench) builder(name string, c *buildContext, repository string) (builde
 	case "buildah":
 		return &buildah{p}, nil
 	case "uv+crane":
-		return &crane{p}, nil
+		return &plain{p, b.uv + " " + uvInstall, withCrane}, nil
+	case "pip+crane":
+		return &plain{p, filepath.Join(filepath.Dir(b.uv), "pip") + " " + pipInstall, withCrane}, nil
+	case "uv+umoci":
+		return &plain{p, b.uv + " " + uvInstall, withUmoci}, nil
 	}
 	return nil, fmt.Errorf("there is no builder %s", name)
 }
@@ -150,19 +154,63 @@ func (p *buildah) push(ctx context.Context, tag string, earlier bool) (measured,
 	return p.run(ctx, tag, 0, nil, "sh", "-c", script)
 }
 
-// crane appends two layers to the base: what uv has installed, and the app.
-type crane struct{ peer }
+// plain has no builder: packages are installed into a folder, and that and the app
+// are put on the base as they are.
+type plain struct {
+	peer
+	install string // with %[1]s wheels, %[2]s folder, %[3]s requirements, %[4]s cache
+	layers  func(p *plain, tag string) string
+}
 
-func (p *crane) push(ctx context.Context, tag string, _ bool) (measured, error) {
-	crane := filepath.Join(p.b.peers, "crane")
-	tree := filepath.Join(p.cache, "tree")
-	base := p.b.registry.host + "/base:1"
-	script := "set -e; "
-	if _, err := os.Stat(filepath.Join(p.c.dir, "requirements.txt")); err == nil {
-		script += fmt.Sprintf("rm -rf %[1]s; mkdir -p %[1]s; %[2]s pip install -q --no-index --find-links %[3]s --target %[1]s/usr/local/lib/python3.11/dist-packages --cache-dir %[4]s/uv --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: -r %[5]s/requirements.txt; tar -C %[1]s -cf %[4]s/deps.tar .; %[6]s append --insecure -b %[7]s -f %[4]s/deps.tar -t %[8]s:deps >/dev/null; ",
-			tree, p.b.uv, p.b.wheels, p.cache, p.c.dir, crane, base, p.repository)
-		base = p.repository + ":deps"
+// The installers, with what makes them fastest: no index, and no bytecode, which uv
+// leaves out by itself.
+const (
+	uvInstall  = "pip install -q --no-index --find-links %[1]s --target %[2]s --cache-dir %[4]s/uv --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: -r %[3]s"
+	pipInstall = "install -q --no-index --find-links %[1]s --target %[2]s --no-cache-dir --no-compile --disable-pip-version-check --only-binary :all: -r %[3]s"
+)
+
+// site is where packages go in the base.
+const site = "usr/local/lib/python3.11/dist-packages"
+
+func (p *plain) push(ctx context.Context, tag string, _ bool) (measured, error) {
+	script := fmt.Sprintf("set -e; rm -rf %[1]s/tree %[1]s/app; mkdir -p %[1]s/tree/%[2]s %[1]s/app/srv; tar -C %[3]s --exclude='./skip*' -cf - . | tar -C %[1]s/app/srv -xf -; ", p.cache, site, p.c.dir)
+	if p.hasPackages() {
+		script += fmt.Sprintf(p.install, p.b.wheels, filepath.Join(p.cache, "tree", site), filepath.Join(p.c.dir, "requirements.txt"), p.cache) + "; "
 	}
-	script += fmt.Sprintf("mkdir -p %[1]s; tar -C %[2]s --exclude='./skip*' --transform 's,^\\.,srv,' -cf %[1]s/app.tar .; %[3]s append --insecure -b %[4]s -f %[1]s/app.tar -t %[5]s:%[6]s", p.cache, p.c.dir, crane, base, p.repository, tag)
-	return p.run(ctx, tag, 0, nil, "sh", "-c", script)
+	return p.run(ctx, tag, 0, nil, "sh", "-c", script+p.layers(p, tag))
+}
+
+func (p *plain) hasPackages() bool {
+	_, err := os.Stat(filepath.Join(p.c.dir, "requirements.txt"))
+	return err == nil
+}
+
+// withCrane appends a layer for the packages and one for the app.
+func withCrane(p *plain, tag string) string {
+	files := ""
+	for _, dir := range p.dirs() {
+		files += fmt.Sprintf("tar -C %[1]s/%[2]s -cf %[1]s/%[2]s.tar .; ", p.cache, dir)
+	}
+	for _, dir := range p.dirs() {
+		files += fmt.Sprintf("F=\"$F -f %s/%s.tar\"; ", p.cache, dir)
+	}
+	return files + fmt.Sprintf("%s append --insecure -b %s/base:1 $F -t %s:%s", filepath.Join(p.b.peers, "crane"), p.b.registry.host, p.repository, tag)
+}
+
+// withUmoci inserts the same into a layout, which skopeo fetches and sends. The base
+// stays there.
+func withUmoci(p *plain, tag string) string {
+	layout := filepath.Join(p.cache, "layout")
+	script := fmt.Sprintf("[ -e %[1]s/index.json ] || skopeo copy -q --src-tls-verify=false docker://%[2]s/base:1 oci:%[1]s:base; umoci tag --image %[1]s:base %[3]s; ", layout, p.b.registry.host, tag)
+	for _, dir := range p.dirs() {
+		script += fmt.Sprintf("umoci insert --image %s:%s %s/%s /; ", layout, tag, p.cache, dir)
+	}
+	return script + fmt.Sprintf("skopeo copy -q --dest-tls-verify=false oci:%s:%s docker://%s:%s", layout, tag, p.repository, tag)
+}
+
+func (p *plain) dirs() []string {
+	if p.hasPackages() {
+		return []string{"tree", "app"}
+	}
+	return []string{"app"}
 }

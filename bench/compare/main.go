@@ -35,7 +35,7 @@ func main() {
 	flag.StringVar(&o.uv, "uv", "", "uv's program")
 	flag.StringVar(&o.out, "out", "", "write raw results as JSON lines into this folder")
 	flag.StringVar(&only, "workloads", "W1,W2,W3", "which of them")
-	flag.StringVar(&peer, "peers", "boyabuild,buildkit,buildah,uv+crane", "which builders")
+	flag.StringVar(&peer, "peers", "boyabuild,buildkit,buildah,uv+crane,uv+umoci,pip+crane", "which builders")
 	flag.IntVar(&o.runs, "runs", 3, "how often each is done; medians are shown")
 	flag.BoolVar(&o.linear, "linear", false, "boyabuild alone, with 1, 4 and 16 times the bytes and the files")
 	flag.Parse()
