@@ -70,7 +70,7 @@ func (l *builtLayer) bring() error {
 	}
 	if from, ok := l.run.records.source(l.ctx, l.rec.Digest); ok {
 		err := st.PutLayer(l.ctx, from)
-		if err == nil || l.ctx.Err() != nil {
+		if err == nil && st.Has(l.rec.Digest) || l.ctx.Err() != nil {
 			return err
 		}
 		l.run.log().Debug(fmt.Sprintf("layer %s is made, for it was not to be had from the image that has it: %v", l.rec.Digest, err))
@@ -79,7 +79,7 @@ func (l *builtLayer) bring() error {
 	if err != nil {
 		return err
 	}
-	if got.Digest != l.rec.Digest {
+	if got != l.rec.Descriptor {
 		return &RecordError{Key: l.rec.Key, Recorded: l.rec.Digest, Made: got.Digest}
 	}
 	return nil

@@ -1,12 +1,15 @@
 package build_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,6 +147,18 @@ func TestRecordThatIsNotTrue(t *testing.T) {
 	if r := w.build(text); r.Descriptor.Digest != first.Descriptor.Digest {
 		t.Error("--no-cache does not give the true image")
 	}
+	w.options.NoCache = false
+	config, err := forged.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.elsewhere(t, first)
+	w.builder.Previous = func(context.Context, v1.Platform) ([]v1.Image, error) {
+		return []v1.Image{&garbledImage{first.Images[0], config}}, nil
+	}
+	if r := w.build(text); r.Descriptor.Digest != first.Descriptor.Digest || !strings.Contains(w.log.String(), "than its manifest") {
+		t.Errorf("records that contradict the image's own manifest are used:\n%s", &w.log)
+	}
 }
 
 // forgedImage says of a layer that it is another.
@@ -155,6 +170,20 @@ type forgedImage struct {
 func (f *forgedImage) RawConfigFile() ([]byte, error) {
 	raw, err := f.Image.RawConfigFile()
 	return []byte(strings.ReplaceAll(string(raw), f.from, f.to)), err
+}
+
+func (f *forgedImage) Manifest() (*v1.Manifest, error) {
+	m, err := f.Image.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	m = m.DeepCopy()
+	for i := range m.Layers {
+		if m.Layers[i].Digest.String() == f.from {
+			m.Layers[i].Digest, err = v1.NewHash(f.to)
+		}
+	}
+	return m, err
 }
 
 // What an image says of its making counts for the build that looks at it, and not
@@ -300,3 +329,66 @@ func TestDamagedStoreIsMended(t *testing.T) {
 		})
 	}
 }
+
+// An earlier image that is garbled is told of, or does no harm: what is built is
+// right, or an error.
+func TestGarbledEarlierImage(t *testing.T) {
+	const text = "FROM python:3.13 AS made\nRUN pip install --target /opt/lib web\nFROM python:3.13\nCOPY --from=made /opt/lib /opt/lib\nRUN pip install web\n"
+	w := newWorld(t).shop()
+	first := w.build(text)
+	raw, err := first.Images[0].RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(raw, []byte(`"boyabuild":`))
+	r := rand.New(rand.NewPCG(3, 4))
+	used := 0
+	for i := range 60 {
+		garbled := bytes.Clone(raw)
+		for range 1 + r.IntN(3) {
+			n := at + r.IntN(len(raw)-at)
+			switch r.IntN(3) {
+			case 0:
+				garbled[n] ^= 1 << r.IntN(7)
+			case 1: // another digit, letter or bracket of the same text
+				garbled[n] = raw[at+r.IntN(len(raw)-at)]
+			case 2:
+				copy(garbled[n:], raw[at+r.IntN(len(raw)-at):])
+			}
+		}
+		w.elsewhere(t, first)
+		w.builder.Deferred = false
+		w.builder.Previous = func(context.Context, v1.Platform) ([]v1.Image, error) {
+			return []v1.Image{&garbledImage{first.Images[0], garbled}}, nil
+		}
+		got, err := w.try(text)
+		if err != nil {
+			continue
+		}
+		if used++; got.Descriptor.Digest == first.Descriptor.Digest {
+			continue
+		}
+		var have, want []v1.Hash
+		for i, l := range w.manifest(got).Layers {
+			of := w.manifest(first).Layers[i]
+			have, want = append(have, l.Digest), append(want, of.Digest)
+			if l.Digest == of.Digest && l.Size != of.Size {
+				t.Errorf("garbled %d: layer %d has the size %d, not %d", i, i, l.Size, of.Size)
+			}
+		}
+		if !slices.Equal(have, want) || !slices.Equal(w.config(got).RootFS.DiffIDs, w.config(first).RootFS.DiffIDs) {
+			t.Errorf("garbled %d: other layers: %s", i, garbled[at:])
+		}
+	}
+	if used < 20 {
+		t.Errorf("only %d of 60 could be built", used)
+	}
+}
+
+// garbledImage has another configuration.
+type garbledImage struct {
+	v1.Image
+	config []byte
+}
+
+func (g *garbledImage) RawConfigFile() ([]byte, error) { return g.config, nil }

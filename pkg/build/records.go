@@ -296,23 +296,31 @@ func readCarried(img v1.Image) (*carried, error) {
 	if c == nil || c.Format != carriedFormat {
 		c = &carried{}
 	}
-	c.byKey, c.layers = map[string]layerRecord{}, map[v1.Hash]v1.Layer{}
-	for _, s := range c.Steps {
-		for _, l := range s.Layers {
-			c.byKey[l.Key] = l
-		}
-	}
+	c.layers = map[v1.Hash]v1.Layer{}
+	own := map[v1.Hash]layers.Descriptor{}
+	keys := map[string]layerRecord{}
 	for i, d := range m.Layers {
-		c.layers[d.Digest] = list[i]
-		key := d.Annotations[AnnotationKey]
-		if _, ok := c.byKey[key]; key == "" || ok {
-			continue
-		}
 		diffID, err := list[i].DiffID()
 		if err != nil {
 			return nil, err
 		}
-		c.byKey[key] = layerRecord{Key: key, Descriptor: layers.Descriptor{Digest: d.Digest, DiffID: diffID, Size: d.Size, MediaType: d.MediaType}}
+		c.layers[d.Digest] = list[i]
+		own[d.Digest] = layers.Descriptor{Digest: d.Digest, DiffID: diffID, Size: d.Size, MediaType: d.MediaType}
+		if key := d.Annotations[AnnotationKey]; key != "" {
+			keys[key] = layerRecord{Key: key, Descriptor: own[d.Digest]}
+		}
 	}
+	for _, s := range c.Steps {
+		for _, l := range s.Layers {
+			if d, ok := own[l.Digest]; ok && d != l.Descriptor {
+				return nil, fmt.Errorf("read the records of the image: they tell of layer %s what its manifest does not", l.Digest)
+			}
+			if has, ok := keys[l.Key]; ok && has.Descriptor != l.Descriptor {
+				return nil, fmt.Errorf("read the records of the image: they tell of another layer made of %q than its manifest", l.Key)
+			}
+			keys[l.Key] = l
+		}
+	}
+	c.byKey = keys
 	return c, nil
 }
