@@ -3,6 +3,7 @@ package index
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,8 +44,9 @@ type TransportOptions struct {
 // Transport is a http.RoundTripper for package indexes: HTTP/2, compressed
 // pages, connections that are kept for the many requests of a resolution.
 type Transport struct {
-	base     *http.Transport
+	base     func() *http.Transport // made when it is first needed
 	insecure func() *http.Transport // base without checking certificates
+	used     *atomic.Bool           // whether there is a base
 	trusted  map[string]bool        // "host" or "host:port", lower-case
 }
 
@@ -64,7 +67,7 @@ const maxIdle = 64
 
 // NewTransport makes a transport. The error is a *TransportError.
 func NewTransport(o TransportOptions) (*Transport, error) {
-	config, err := o.tls()
+	config, authorities, err := o.tls()
 	if err != nil {
 		return nil, err
 	}
@@ -86,9 +89,14 @@ func NewTransport(o TransportOptions) (*Transport, error) {
 		}
 		base.Proxy = http.ProxyURL(u)
 	}
-	t := &Transport{base: base, trusted: map[string]bool{}}
+	t := &Transport{used: new(atomic.Bool), trusted: map[string]bool{}}
+	t.base = sync.OnceValue(func() *http.Transport {
+		t.used.Store(true)
+		base.TLSClientConfig.RootCAs = authorities.pool()
+		return base
+	})
 	t.insecure = sync.OnceValue(func() *http.Transport {
-		c := base.Clone()
+		c := t.base().Clone()
 		c.TLSClientConfig.InsecureSkipVerify = true
 		return c
 	})
@@ -98,7 +106,7 @@ func NewTransport(o TransportOptions) (*Transport, error) {
 // Trusting is a transport that does not check the certificates of further hosts.
 // It shares the connections of t.
 func (t *Transport) Trusting(hosts ...string) *Transport {
-	out := &Transport{base: t.base, insecure: t.insecure, trusted: map[string]bool{}}
+	out := &Transport{base: t.base, insecure: t.insecure, used: t.used, trusted: map[string]bool{}}
 	for h := range t.trusted {
 		out.trusted[h] = true
 	}
@@ -118,13 +126,15 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "https" && (t.trusted[host] || t.trusted[net.JoinHostPort(host, portOf(r.URL))]) {
 		return t.insecure().RoundTrip(r)
 	}
-	return t.base.RoundTrip(r)
+	return t.base().RoundTrip(r)
 }
 
 // CloseIdleConnections closes the connections that nothing uses now.
 func (t *Transport) CloseIdleConnections() {
-	t.base.CloseIdleConnections()
-	t.insecure().CloseIdleConnections()
+	if t.used.Load() {
+		t.base().CloseIdleConnections()
+		t.insecure().CloseIdleConnections()
+	}
 }
 
 func portOf(u *url.URL) string {
@@ -134,14 +144,14 @@ func portOf(u *url.URL) string {
 	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
 }
 
-func (o TransportOptions) tls() (*tls.Config, error) {
+func (o TransportOptions) tls() (*tls.Config, authorities, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	var roots authorities
 	if o.CABundle != "" {
-		pool, err := readAuthorities(o.CABundle)
-		if err != nil {
-			return nil, &TransportError{"CABundle", err}
+		var err error
+		if roots, err = readAuthorities(o.CABundle); err != nil {
+			return nil, nil, &TransportError{"CABundle", err}
 		}
-		config.RootCAs = pool
 	}
 	if o.ClientCert != "" {
 		key := o.ClientKey
@@ -150,20 +160,36 @@ func (o TransportOptions) tls() (*tls.Config, error) {
 		}
 		pair, err := tls.LoadX509KeyPair(o.ClientCert, key)
 		if err != nil {
-			return nil, &TransportError{"ClientCert", fmt.Errorf("read client certificate %s: %w", o.ClientCert, err)}
+			return nil, nil, &TransportError{"ClientCert", fmt.Errorf("read client certificate %s: %w", o.ClientCert, err)}
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	return config, nil
+	return config, roots, nil
 }
 
 // maxBundle bounds a file of authorities; that of Debian has 200 kB.
 const maxBundle = 16 << 20
 
+// authorities are PEM files. To parse the hundred and more that a machine trusts
+// takes longer than to resolve a small set whose pages are here, so that is left
+// to the first connection.
+type authorities [][]byte
+
+// pool is nil, this machine's authorities, where there are none.
+func (a authorities) pool() *x509.CertPool {
+	if len(a) == 0 {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	for _, file := range a {
+		pool.AppendCertsFromPEM(file)
+	}
+	return pool
+}
+
 // readAuthorities reads a PEM file, or all files of a folder that have
 // certificates in them.
-func readAuthorities(name string) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
+func readAuthorities(name string) (authorities, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, fmt.Errorf("read certificates: %w", err)
@@ -182,16 +208,35 @@ func readAuthorities(name string) (*x509.CertPool, error) {
 			}
 		}
 	}
-	some := false
+	var found authorities
 	for _, file := range files {
-		pem, err := readFileLimit(file, maxBundle)
+		text, err := readFileLimit(file, maxBundle)
 		if err != nil {
 			return nil, fmt.Errorf("read certificates %s: %w", file, err)
 		}
-		some = pool.AppendCertsFromPEM(pem) || some
+		if hasCertificate(text) {
+			found = append(found, text)
+		}
 	}
-	if !some {
+	if len(found) == 0 {
 		return nil, fmt.Errorf("read certificates %s: there is no certificate in it", name)
 	}
-	return pool, nil
+	return found, nil
+}
+
+// hasCertificate reports whether there is a certificate in a PEM file.
+func hasCertificate(text []byte) bool {
+	for len(text) > 0 {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return false
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err == nil {
+			return true
+		}
+	}
+	return false
 }
