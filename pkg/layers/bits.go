@@ -43,16 +43,6 @@ func (w *bitWriter) boundary() {
 	w.buf = append(w.buf, 0, 0, 0xff, 0xff)
 }
 
-// maxStored is the most bytes that a stored block has.
-const maxStored = 1<<16 - 1
-
-// stored writes p, at the begin of a byte, as one stored block (RFC 1951, 3.2.4).
-func (w *bitWriter) stored(p []byte) {
-	n := uint16(len(p))
-	w.buf = append(w.buf, 0, byte(n), byte(n>>8), byte(^n), byte(^n>>8))
-	w.buf = append(w.buf, p...)
-}
-
 // fixed writes p as one block of fixed codes (RFC 1951, 3.2.6), in which only
 // runs of one byte are shortened: of a tar header they are most.
 func (w *bitWriter) fixed(p []byte, last bool) {

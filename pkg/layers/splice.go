@@ -236,74 +236,21 @@ func (k *worker) compress(text, dict []byte) error {
 	if k.w.n > 0 {
 		k.w.boundary()
 	}
-	if looksRandom(text) {
-		packed, err := k.deflate(nil, text[:trialSize], dict)
-		if err != nil {
-			return err
-		}
-		if len(packed) > trialSize*49/50 {
-			k.store(text)
-			return nil
-		}
-	}
 	k.begins(k.run)
-	packed, err := k.deflate(k.w.buf, text, dict)
-	k.w.buf = packed
-	return err
-}
-
-// deflate appends text as compressed blocks, the last of which is empty and ends
-// at a byte.
-func (k *worker) deflate(p, text, dict []byte) ([]byte, error) {
-	to := appender{p}
+	to := appender{k.w.buf}
 	if k.c == nil {
 		var err error
 		if k.c, err = flate.NewWriter(nil, flateLevel); err != nil {
-			return p, err
+			return err
 		}
 	}
 	k.c.ResetDict(&to, dict)
 	if _, err := k.c.Write(text); err != nil {
-		return p, err
+		return err
 	}
-	err := k.c.Flush()
-	return to.p, err
-}
-
-// store adds text as stored blocks, from the begin of a byte.
-func (k *worker) store(text []byte) {
-	for at := 0; at < len(text); at += maxStored {
-		part := text[at:min(at+maxStored, len(text))]
-		k.begins(k.run + at)
-		k.w.stored(part)
-	}
-}
-
-// trialSize is how much of a text is compressed to see whether that pays.
-const trialSize = 32 << 10
-
-// looksRandom says whether the bytes of a longer text are as evenly spread as if
-// it were compressed already, or encrypted: then most of the time that compressing
-// takes would be for nothing. For n bytes at random the sum of the squares of how
-// often each comes is n²/256 + n at the mean, with a standard deviation of n/11.
-func looksRandom(text []byte) bool {
-	const samples, length = 32, 512
-	const n = samples * length
-	if len(text) < 4*trialSize {
-		return false
-	}
-	var often [256]int
-	for i := range samples {
-		at := len(text) / samples * i
-		for _, b := range text[at : at+length] {
-			often[b]++
-		}
-	}
-	sum := 0
-	for _, times := range often {
-		sum += times * times
-	}
-	return sum < n*n/256+2*n
+	err := k.c.Flush() // ends with an empty stored block, at a byte
+	k.w.buf = to.p
+	return err
 }
 
 // block makes the segment of a piece of a long file.

@@ -24,7 +24,7 @@ import (
 
 // Format names the rules by which a Tree becomes bytes. It is part of every
 // record's key, and changes whenever the bytes of a layer would.
-const Format = "layer/4"
+const Format = "layer/3"
 
 // Compression says how a layer's tar is compressed.
 type Compression uint8
