@@ -69,8 +69,8 @@ func (c *copyStep) tree(lower layers.Tree) (layers.Tree, error) {
 	if err != nil {
 		return layers.Tree{}, err
 	}
-	if !wantsDir && len(sources)+len(c.inline) > 1 {
-		return layers.Tree{}, fmt.Errorf("destination %q must end with a slash, for there are %d sources", c.dest, len(sources)+len(c.inline))
+	if n := max(len(sources), len(c.sources)) + len(c.inline); !wantsDir && n > 1 {
+		return layers.Tree{}, fmt.Errorf("destination %q must end with a slash, for there are %d sources", c.dest, n)
 	}
 	if at, err := lower.Stat(dest); err == nil {
 		switch {
@@ -115,9 +115,12 @@ func (c *copyStep) below(dest string, src sourcePath) string {
 	return join(dest, strings.Join(dirs[min(src.pivot, len(dirs)):], "/"))
 }
 
-// expand returns the paths that the sources' patterns match, in order.
+// expand returns the paths that the sources' patterns match, in order. A pattern
+// need not match anything beside other sources: "COPY pyproject.toml poetry.lock*
+// ./" is how a file is copied that may not be there.
 func (c *copyStep) expand() ([]sourcePath, error) {
 	var out []sourcePath
+	var unmatched error
 	for _, src := range c.sources {
 		clean := strings.TrimPrefix(path.Clean("/"+src), "/")
 		pivot := 0
@@ -143,12 +146,15 @@ func (c *copyStep) expand() ([]sourcePath, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(matched) == 0 {
-			return nil, &missingError{source: src, pattern: true, context: c.context}
+		if len(matched) == 0 && unmatched == nil {
+			unmatched = &missingError{source: src, pattern: true, context: c.context}
 		}
 		for _, m := range matched {
 			out = append(out, sourcePath{m, pivot})
 		}
+	}
+	if len(out)+len(c.inline) == 0 {
+		return nil, unmatched
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,6 +124,8 @@ func TestCopyErrors(t *testing.T) {
 		{"outside of the context", "COPY ../secret /x", `"../secret" is not in the build context`, ".dockerignore"},
 		{"missing in a stage", "COPY --from=other /nothere /x", `"/nothere" is not where it is copied from`, ""},
 		{"bad pattern", "COPY a[ /x/", "syntax error in pattern", ""},
+		{"patterns without a match", "COPY *.py *.pyc /x/", `nothing in the build context matches "*.py"`, ".dockerignore"},
+		{"a pattern without a match and no slash", "COPY a.txt *.py /x", `must end with a slash`, ""},
 		{"several without a slash", "COPY a.txt b.txt /x", `must end with a slash`, ""},
 		{"folder onto a file", "COPY dir /srv/kept", `cannot take the place of "/srv/kept"`, ""},
 		{"folder's folder onto a file", "COPY --from=other /clash /", `a directory cannot take the place of "/srv/kept", a file`, ""},
@@ -193,4 +196,14 @@ func TestCopyFromABaseThatIsNotThere(t *testing.T) {
 	w.options.Bases["gone"] = "oci-layout://" + filepath.Join(t.TempDir(), "nothing")
 	_, err = w.try("")
 	checkFault(t, err, filepath.Join(w.context, "Dockerfile"), 4, "nothing", "")
+}
+
+// A file that may not be there is copied by a pattern, beside one that is.
+func TestCopyWhatMayNotBeThere(t *testing.T) {
+	w := newWorld(t)
+	w.write(map[string]string{"pyproject.toml": "x"})
+	steps := w.steps(w.build("FROM python:3.13\nCOPY pyproject.toml poetry.lock* /app/\n"))
+	if got := paths(steps[0]); !slices.Equal(got, []string{"app/pyproject.toml"}) {
+		t.Errorf("copied %v", got)
+	}
 }
