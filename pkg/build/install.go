@@ -351,6 +351,8 @@ func (t *installStep) do(ctx context.Context, c *pip.Step, lower layers.Tree) er
 		return t.tree(ctx, upper)
 	case c.Sync != nil:
 		return t.sync(ctx, c, lower)
+	case c.Uninstall != nil:
+		return t.uninstall(ctx, c, lower)
 	case c.Install == nil:
 		return nil
 	}

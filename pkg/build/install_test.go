@@ -451,3 +451,33 @@ func TestInstallIsForTheCommandThatRunsPip(t *testing.T) {
 		}
 	}
 }
+
+func TestUninstall(t *testing.T) {
+	w := newWorld(t).shop()
+	w.write(map[string]string{"gone.txt": "six>=1\n"})
+	for _, tt := range []struct {
+		run  string
+		want []string
+	}{
+		{"pip uninstall -y six nothere", []string{"-" + site + "six-1.0.dist-info", "-" + site + "six.py", "-" + site + "six_old.py"}},
+		{"pip uninstall --yes -r gone.txt", []string{"-" + site + "six-1.0.dist-info", "-" + site + "six.py", "-" + site + "six_old.py"}},
+		{"python3 -m pip install dep==1.0 && pip -q uninstall -y dep six", []string{"-" + site + "six-1.0.dist-info", "-" + site + "six.py", "-" + site + "six_old.py"}},
+	} {
+		steps := w.steps(w.build("FROM python:3.13\nCOPY gone.txt .\nRUN " + tt.run + "\n"))
+		got := slices.DeleteFunc(paths(steps[len(steps)-1]), func(p string) bool { return strings.Contains(p, "dep") })
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", tt.run, diff)
+		}
+	}
+	r := w.build("FROM python:3.13\nRUN pip install dep==1.0\nRUN pip uninstall -y dep\n")
+	steps := w.steps(r)
+	if got := paths(steps[1]); !slices.Contains(got, "-"+site+"dep.py") {
+		t.Errorf("left: %v", got)
+	}
+	for _, tt := range []struct{ run, want, hint string }{
+		{"pip uninstall six", "asks before", "-y"}, {"pip uninstall -y", "names nothing", ""}, {"pip uninstall -y --target /x six", "--target", ""}, {"pip uninstall -y ./six", "no name", ""},
+	} {
+		_, err := w.try("FROM python:3.13\nRUN " + tt.run + "\n")
+		checkFault(t, err, filepath.Join(w.context, "Dockerfile"), 2, tt.want, tt.hint)
+	}
+}

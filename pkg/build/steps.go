@@ -90,6 +90,21 @@ func (s *stage) commandKey(ctx context.Context, c *pip.Step) (row any, places []
 		v := *c.Venv
 		v.Line, v.Config = 0, pip.Config{}
 		return []any{"venv", v}, []string{v.Dir, prefixPlace(v.Interpreter)}, nil
+	case c.Uninstall != nil:
+		u := *c.Uninstall
+		u.Line = 0
+		rows := []any{"uninstall", u, c.Dir}
+		p := &installation{stage: s, in: &pip.Install{}, view: s.view.known, env: c.Env, dir: c.Dir}
+		for _, file := range u.Files {
+			f, err := p.read(file, python.ReadRequirements)
+			if err != nil {
+				return nil, nil, err
+			}
+			for _, r := range f.Requirements {
+				rows = append(rows, r.Requirement.Key())
+			}
+		}
+		return rows, []string{prefixPlace(u.Interpreter)}, nil
 	}
 	return c.Write, nil, nil
 }

@@ -109,6 +109,9 @@ func (p *shell) pip(c invocation) error {
 		return nil
 	case len(rest) == 1 && slices.Contains([]string{"list", "freeze", "debug"}, rest[0]):
 		return nil // prints
+	case rest[0] == "uninstall":
+		general := c.args[: len(c.args)-len(rest) : len(c.args)-len(rest)]
+		return p.uninstall(c, append(general, rest[1:]...))
 	case rest[0] == "wheel":
 		set = pipWheelOptions()
 	case rest[0] != "install":

@@ -203,7 +203,7 @@ func TestParseNotPip(t *testing.T) {
 		{"pip install x &", "&", 1},
 		{"! pip install x", "!", 1},
 		{"if grep x y; then pip install x; fi", "grep x y", 1},
-		{"pip uninstall -y x", "pip uninstall", 1},
+		{"pip download x", "pip download", 1},
 		{"pip", "pip", 1},
 		{"python app.py", "python app.py", 1},
 		{"uv pip compile x", "uv pip compile", 1},

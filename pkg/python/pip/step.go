@@ -20,6 +20,8 @@ type Step struct {
 	Sync    *Sync
 	Venv    *Venv
 	Write   *FileWrite
+	// Uninstall takes away what is installed.
+	Uninstall *Uninstall
 }
 
 // FileWrite is a file that a command writes: `poetry config` does.
@@ -39,6 +41,8 @@ func (s *Step) move(lines int) {
 		s.Sync.Line += lines
 	case s.Venv != nil:
 		s.Venv.Line += lines
+	case s.Uninstall != nil:
+		s.Uninstall.Line += lines
 	}
 }
 
