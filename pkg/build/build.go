@@ -94,6 +94,8 @@ type Builder struct {
 	Deferred bool
 	Log      *slog.Logger
 	Progress func(what string, total int64) io.WriteCloser
+
+	noSandbox error // set by tests
 }
 
 // Result is a finished image, which is in the store.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"runtime"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -101,6 +102,27 @@ func (s *stage) bytecode(ctx context.Context, py *pythonInImage, units []compile
 		return nil, err
 	}
 	return out, nil
+}
+
+// canCompile says whether a Python can be run on this machine, in a sandbox. That it
+// cannot is told once.
+func (s *stage) canCompile(ctx context.Context) (bool, error) {
+	err := s.run.shared.guests.possible(ctx)
+	var none *guestError
+	if errors.As(err, &none) {
+		s.run.shared.notice(s.run.log(), "no bytecode is compiled, so the app starts more slowly: "+none.Error())
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// improves says whether a step that was done without compiling bytecode can be done
+// with it here.
+func (s *stage) improves(ctx context.Context) (bool, error) {
+	if s.scope.Stage.Platform.Architecture != runtime.GOARCH { // it may have been for want of a Python for another machine
+		return false, nil
+	}
+	return s.canCompile(ctx)
 }
 
 // stored is the tree of an uncompressed tar in the store.

@@ -171,6 +171,13 @@ func (g *guests) source(ctx context.Context, s *stage, py *pythonInImage) (*gues
 	return &guestSource{key: b.Digest.String(), layers: list, python: there}, err
 }
 
+// possible is a *guestError if no command can be run here.
+func (g *guests) possible(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.probe(ctx)
+}
+
 // probe finds out, once a build, how a command can be run here.
 func (g *guests) probe(ctx context.Context) error {
 	if g.probed {

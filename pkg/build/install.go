@@ -42,6 +42,7 @@ type installStep struct {
 	places   map[string]placeRecord
 	bytes    int64 // of what was made now
 	made     bool
+	lacks    bool // bytecode that was wanted
 }
 
 // add adds a layer.
@@ -100,6 +101,13 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 		if err != nil {
 			return stepFault(step.Origin, err)
 		}
+		if ok && rec.Bare {
+			better, err := s.improves(ctx)
+			if err != nil {
+				return stepFault(step.Origin, err)
+			}
+			ok = !better
+		}
 		if ok {
 			return s.recorded(ctx, a, key, rec, over.again(step.Origin, found, rec))
 		}
@@ -111,7 +119,7 @@ func (s *stage) install(ctx context.Context, step dockerfile.Run, createdBy stri
 	if err != nil {
 		return stepFault(step.Origin, err)
 	}
-	rec := stepRecord{Layers: t.recs, Packages: t.packages, Places: t.places}
+	rec := stepRecord{Layers: t.recs, Packages: t.packages, Places: t.places, Bare: t.lacks}
 	if len(t.shares) > 1 && len(t.packages) > 0 {
 		rec.Shares = t.shares
 	}
@@ -221,6 +229,7 @@ func (s *stage) commands(ctx context.Context, step dockerfile.Run) ([]pip.Step, 
 // the packages on record.
 func (s *stage) again(origin dockerfile.Origin, found []pip.Step, rec stepRecord) func(context.Context) ([]*part, error) {
 	then := s.now()
+	then.bare = rec.Bare
 	return func(ctx context.Context) ([]*part, error) {
 		t, err := then.installed(ctx, found, rec)
 		if err != nil {

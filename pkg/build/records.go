@@ -40,6 +40,9 @@ type stepRecord struct {
 	Shares []int `json:"shares,omitempty"`
 	// Places are what its installs found where they installed to, by their keys.
 	Places map[string]placeRecord `json:"places,omitempty"`
+	// Bare is that bytecode was wanted, and could not be compiled for want of a
+	// sandbox: a machine that has one does the step again.
+	Bare bool `json:"bare,omitempty"`
 
 	foreign bool
 }

@@ -42,7 +42,7 @@ func (s *shared) sums(places []pip.Setting[string]) *statcache.Cache {
 }
 
 func newShared(b *Builder, anew, refresh bool) *shared {
-	return &shared{b: b, refresh: refresh, anew: anew, local: map[string]*statcache.Cache{}, guests: &guests{b: b, made: map[string]*guest{}}, clients: map[string]*index.Client{}, told: map[string]bool{}}
+	return &shared{b: b, refresh: refresh, anew: anew, local: map[string]*statcache.Cache{}, guests: &guests{b: b, made: map[string]*guest{}, probed: b.noSandbox != nil, refused: b.noSandbox}, clients: map[string]*index.Client{}, told: map[string]bool{}}
 }
 
 // built reads the record of what was built of sources, or compiled: by any build, or

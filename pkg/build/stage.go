@@ -59,6 +59,7 @@ type stage struct {
 	view    *view
 	facts   map[string]base.Facts // what was found out of the view, by what it depends on
 	final   bool                  // its layers are the image's
+	bare    bool                  // bytecode is left out, for that is how the layers were that are made again
 }
 
 // stage builds one stage.

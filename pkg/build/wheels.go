@@ -34,6 +34,8 @@ type lockedWheels struct {
 	scheme wheel.Scheme
 	frame  layers.Tree
 	list   []*lockedOne
+	// compiles is that bytecode is compiled: it is wanted, and can be made here.
+	compiles bool
 
 	// kept and given are names in the directory of pip's --target: those that stay
 	// as they are, and those that give way to what has the same name.
@@ -75,6 +77,9 @@ func (p *installation) layOut(ctx context.Context, client *index.Client, lock py
 		return p.wheelhouse(ctx, client, lock)
 	}
 	l := &lockedWheels{installation: p, client: client, w: w, scheme: scheme, frame: at.frame}
+	if err := l.decide(ctx); err != nil {
+		return err
+	}
 	for _, pkg := range lock.Packages {
 		one := &lockedOne{pkg: pkg, size: pkg.Wheel.Size}
 		if sum := pkg.Wheel.Hashes["sha256"]; sum != "" && pkg.Wheel.Filename != "" {
@@ -118,7 +123,7 @@ func (l *lockedWheels) name(ctx context.Context) error {
 		return err
 	}
 	compiled := ""
-	if l.compiles() {
+	if l.compiles {
 		compiled = fmt.Sprintf("%s %s %t", bytecode.Format, l.python.target.Python, l.python.target.FreeThreaded)
 	}
 	for _, one := range l.list {
@@ -137,7 +142,18 @@ func (l *lockedWheels) name(ctx context.Context) error {
 	return nil
 }
 
-func (l *lockedWheels) compiles() bool { return l.in.Compile && !l.run.plan.Options.NoCompile }
+// decide finds out whether bytecode is compiled. Layers without it, for want of a
+// sandbox, are others than those with it.
+func (l *lockedWheels) decide(ctx context.Context) (err error) {
+	if !l.in.Compile || l.run.plan.Options.NoCompile {
+		return nil
+	}
+	if !l.stage.bare {
+		l.compiles, err = l.canCompile(ctx)
+	}
+	l.step.lacks = l.step.lacks || !l.compiles
+	return err
+}
 
 // fetch brings wheels to this machine, several at a time.
 func (l *lockedWheels) fetch(ctx context.Context, list []*lockedOne) error {
@@ -195,7 +211,7 @@ func (l *lockedWheels) replace(ctx context.Context, at *place) error {
 		return l.replaces(d, l.scheme) && slices.ContainsFunc(l.list, func(one *lockedOne) bool { return one.pkg.Name == d.Key() })
 	}
 	stale := l.in.IgnoreInstalled // only bytecode, which Python would take for that of the new sources
-	if l.run.preview != nil || stale && l.compiles() {
+	if l.run.preview != nil || stale && l.compiles {
 		return nil
 	}
 	if l.aside() {
@@ -421,7 +437,7 @@ func (l *lockedWheels) prepare(ctx context.Context, list []*wheelLayer) error {
 	for _, wl := range list {
 		need = append(need, wl.of...)
 	}
-	if err := l.fetch(ctx, need); err != nil || !l.compiles() {
+	if err := l.fetch(ctx, need); err != nil || !l.compiles {
 		return err
 	}
 	units := make([]compileUnit, len(need))
@@ -452,7 +468,7 @@ func (l *lockedWheels) makeAll(ctx context.Context, list []*wheelLayer) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if l.compiles() { // one process compiles them all
+	if l.compiles { // one process compiles them all
 		if err := l.prepare(ctx, list); err != nil {
 			return err
 		}
