@@ -37,8 +37,8 @@ func (e *NoIndexError) Hint() string {
 }
 
 // client makes the client for the indexes that hold for this install.
-func (p *installation) client(ctx context.Context, c pip.Config) (*index.Client, error) {
-	c, err := c.For(p.python.target.Environment())
+func (p *installation) client(ctx context.Context, w *wanted) (*index.Client, error) {
+	c, err := w.config.For(p.python.target.Environment())
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,9 @@ func (p *installation) client(ctx context.Context, c pip.Config) (*index.Client,
 	if err != nil {
 		return nil, err
 	}
-	return p.run.shared.client(c, fallback, p.builder(c))
+	own := *w
+	own.config = c
+	return p.run.shared.client(c, fallback, p.builder(&own))
 }
 
 // fallback gives the default index for settings: none where they have one, or

@@ -461,8 +461,9 @@ type installation struct {
 }
 
 // builder makes wheels for this install of what has none.
-func (p *installation) builder(c pip.Config) *sourceBuilder {
-	return &sourceBuilder{config: c, fallback: p.fallback(c), excludeNewer: p.run.plan.Options.ExcludeNewer, py: p.python,
+func (p *installation) builder(w *wanted) *sourceBuilder {
+	return &sourceBuilder{config: w.config, fallback: p.fallback(w.config), excludeNewer: p.run.plan.Options.ExcludeNewer, py: p.python,
+		settings: w.settings, constraints: w.buildConstraints,
 		stage: func(context.Context) (*stage, error) { return p.stage, nil }}
 }
 
@@ -495,7 +496,7 @@ func (p *installation) run1(ctx context.Context) error {
 	if err := p.takeOut(ctx, w); err != nil {
 		return err
 	}
-	client, err := p.client(ctx, w.config)
+	client, err := p.client(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -610,8 +611,8 @@ func (p *installation) refuse() error {
 		return unsupported("uv pip install wants a virtual environment, and the image's PATH leads to none", "write uv pip install --system, or set UV_SYSTEM_PYTHON=1")
 	case in.NoBuildIsolation && len(in.Paths)+len(in.Editable) > 0:
 		return unsupported("--no-build-isolation is not supported: packages are built apart from the image", "leave it out, or "+wheels)
-	case len(in.BuildConstraints) > 0:
-		return unsupported("--build-constraint is not supported", "leave it out, or "+wheels)
+	case in.NoBuildIsolation && len(in.BuildConstraints) > 0:
+		return unsupported("--build-constraint and --no-build-isolation exclude each other", "leave out one of them")
 	case in.IgnoreRequiresPython:
 		return unsupported("--ignore-requires-python is not supported", "take a version that is made for this Python")
 	}

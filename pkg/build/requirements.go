@@ -26,6 +26,10 @@ type wanted struct {
 	requirements, constraints []python.FileRequirement
 	config                    pip.Config
 	allReleases, onlyFinal    []string // of the requirements files: whose pre-releases are welcome, or never taken
+	// settings are --config-settings and buildConstraints --build-constraint, as
+	// sourceBuilder has them.
+	settings         map[string][]string
+	buildConstraints []python.FileRequirement
 	// direct says where the distributions come from that are named by URL or
 	// path, by normalised name (PEP 610).
 	direct map[string]*wheel.DirectURL
@@ -62,6 +66,11 @@ func (p *installation) wanted() (*wanted, error) {
 		}
 		w.requirements = append(w.requirements, r)
 	}
+	if p.in.Tool == pip.Pip { // for what the command line names; lines of files have their own
+		for i := range w.requirements {
+			w.requirements[i].ConfigSettings = p.in.ConfigSettings
+		}
+	}
 	configs := []pip.Config{p.run.Index.Flags}
 	for _, file := range p.in.Files {
 		if path.Base(file) == "pyproject.toml" {
@@ -94,6 +103,11 @@ func (p *installation) wanted() (*wanted, error) {
 		p.placeLinks(&configs[1+i])
 	}
 	w.config = pip.Merge(append(configs, p.run.Index.Host)...)
+	w.settings = p.settings(w.requirements)
+	var err error
+	if w.buildConstraints, err = p.buildConstraints(); err != nil {
+		return nil, err
+	}
 	files := slices.Clone(p.in.Constraints)
 	for _, c := range p.in.Config.Constraints { // of PIP_CONSTRAINT in the image
 		files = append(files, c.Value)
@@ -113,6 +127,36 @@ func (p *installation) wanted() (*wanted, error) {
 		w.constraints = append(append(w.constraints, f.Requirements...), f.Constraints...)
 	}
 	return w, nil
+}
+
+// settings are the --config-settings by the project that they are for. pip passes
+// those of the command line to what the command line names; uv and the others to
+// all that is built.
+func (p *installation) settings(requirements []python.FileRequirement) map[string][]string {
+	m := map[string][]string{}
+	if p.in.Tool != pip.Pip && len(p.in.ConfigSettings) > 0 {
+		m[""] = p.in.ConfigSettings
+	}
+	for _, r := range requirements {
+		key := r.Requirement.Key()
+		if r.Path == "" && r.Requirement.URL == "" && len(r.ConfigSettings) > 0 && m[key] == nil {
+			m[key] = r.ConfigSettings
+		}
+	}
+	return m
+}
+
+// buildConstraints are what limits the tools that packages are built with.
+func (p *installation) buildConstraints() ([]python.FileRequirement, error) {
+	var all []python.FileRequirement
+	for _, file := range p.in.BuildConstraints {
+		f, err := p.read(file, python.ReadConstraints)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, f.Requirements...), f.Constraints...)
+	}
+	return all, nil
 }
 
 // groupNames are the names of dependency groups.
@@ -184,7 +228,7 @@ func (p *installation) takeOut(ctx context.Context, w *wanted) error {
 		}
 		w.config.FindLinks[i].Value = out
 	}
-	b := p.builder(w.config)
+	b := p.builder(w)
 	for i := range w.requirements {
 		r := &w.requirements[i]
 		switch {
@@ -221,7 +265,7 @@ func (p *installation) takeOut(ctx context.Context, w *wanted) error {
 		case r.Requirement.URL != "":
 			direct := &wheel.DirectURL{URL: r.Requirement.URL}
 			if !isWheelURL(r.Requirement.URL) && r.Requirement.Marker.Evaluate(p.python.target.Environment()) {
-				client, err := p.client(ctx, w.config)
+				client, err := p.client(ctx, w)
 				if err != nil {
 					return err
 				}
@@ -292,7 +336,7 @@ func (p *installation) unpack(ctx context.Context, b *sourceBuilder, r *python.F
 			return &refusedError{what: fmt.Sprintf("%s has no folder %s", filepath.Base(file), direct.Subdirectory)}
 		}
 	}
-	at, name, err := p.project(ctx, b, tree, filepath.Base(file), r.ConfigSettings)
+	at, name, err := p.project(ctx, b, tree, filepath.Base(file), "", r.ConfigSettings)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,11 @@ type sourceBuilder struct {
 	// when something must be built.
 	fallback     func(context.Context) (pip.Index, error)
 	excludeNewer time.Time
+	// settings are --config-settings ("KEY=VALUE") by the normalised name of the
+	// project that they are for; those of "" are for every project.
+	settings map[string][]string
+	// constraints limit what builds need (--build-constraint).
+	constraints []python.FileRequirement
 	// stage gives the image whose Python builds, py that Python where it is
 	// known already.
 	stage func(context.Context) (*stage, error)
@@ -70,12 +75,38 @@ func (e *SourceError) Hint() string {
 	return "take a version that has a wheel, or make a wheel once (pip wheel) and give its folder by --find-links"
 }
 
-// Key stands for the Python that wheels are built for.
+// Key stands for the Python that wheels are built for, and for what decides how.
 func (b *sourceBuilder) Key() string {
-	if b.py == nil {
-		return "base"
+	key := b.with()
+	if len(b.settings) > 0 {
+		key += fmt.Sprintf(" %q", b.settings)
 	}
-	return b.py.target.String()
+	return key
+}
+
+// with stands for the Python that wheels are built for, and for what limits the
+// tools that they are built with.
+func (b *sourceBuilder) with() string {
+	key := "base"
+	if b.py != nil {
+		key = b.py.target.String()
+	}
+	for _, c := range b.constraints {
+		key += fmt.Sprintf(" %q %s", c.Requirement, c.Hashes)
+	}
+	return key
+}
+
+// sourceJob is a wheel to be made.
+type sourceJob struct {
+	key  string // of the source
+	name string // for messages
+	open func() (layers.Tree, error)
+	// settings are pip's --config-settings.
+	settings []string
+	// editable is where the project lies in the image, absolute, if the wheel is to
+	// lead there (PEP 660).
+	editable string
 }
 
 // builtWheel is on record for what it was built from.
@@ -100,18 +131,21 @@ func (b *sourceBuilder) Build(ctx context.Context, f python.File, path string) (
 		return index.Blob{}, "", err
 	}
 	defer os.RemoveAll(dir)
-	return b.make(ctx, s, "sdist "+sum, f.Filename, func() (layers.Tree, error) {
+	settings := b.settings[""]
+	if project, _, err := python.ParseSdistName(f.Filename); err == nil {
+		settings = append(slices.Clone(settings), b.settings[project]...)
+	}
+	return b.make(ctx, s, sourceJob{key: "sdist " + sum, name: f.Filename, settings: settings, open: func() (layers.Tree, error) {
 		sdist, err := source.OpenSdist(path, f.Filename, dir)
 		if err != nil {
 			return layers.Tree{}, err
 		}
 		return sdist.Tree(), nil
-	}, nil)
+	}})
 }
 
-// make makes a wheel of a tree, or finds it on record under key. options are
-// pip's --config-settings.
-func (b *sourceBuilder) make(ctx context.Context, s *stage, key, name string, open func() (layers.Tree, error), options map[string][]string) (index.Blob, string, error) {
+// make makes a wheel, or finds it on record.
+func (b *sourceBuilder) make(ctx context.Context, s *stage, job sourceJob) (index.Blob, string, error) {
 	if b.py == nil {
 		var err error
 		if b.py, err = s.python(ctx); err != nil {
@@ -120,52 +154,59 @@ func (b *sourceBuilder) make(ctx context.Context, s *stage, key, name string, op
 	}
 	st := s.run.Store
 	// A wheel of pure Python serves every Python; so it is on record by the source alone, too.
-	key = fmt.Sprintf("built-wheel/2 %d %s", epoch(s.run.plan.Options.Time).Unix(), key)
-	keys := [2]string{key, key + " " + b.Key() + fmt.Sprint(options)}
+	key := fmt.Sprintf("built-wheel/3 %d %q %s", epoch(s.run.plan.Options.Time).Unix(), job.editable, job.key)
+	keys := []string{key, fmt.Sprintf("%s %s %q", key, b.with(), job.settings)}
+	if len(job.settings) > 0 {
+		keys = keys[1:]
+	}
 	for _, k := range keys {
 		var w builtWheel
 		ok, err := s.run.built(k, &w)
 		if err != nil {
 			return index.Blob{}, "", err
 		}
-		if ok && st.Has(w.Hash) && len(options) == 0 {
+		if ok && st.Has(w.Hash) {
 			return index.Blob{Hash: w.Hash, Path: st.File(w.Hash), Size: w.Size}, w.Filename, nil
 		}
 	}
-	tree, err := open()
+	tree, err := job.open()
 	if err != nil {
-		return index.Blob{}, "", &SourceError{name, err}
+		return index.Blob{}, "", &SourceError{job.name, err}
 	}
-	w, static, err := b.wheel(ctx, s, tree, name, options)
+	w, static, err := b.wheel(ctx, s, tree, job)
 	if err != nil {
-		return index.Blob{}, "", &SourceError{name, err}
+		return index.Blob{}, "", &SourceError{job.name, err}
 	}
-	if static && len(options) == 0 {
-		err = s.run.setBuilt(keys[0], w)
-	} else {
-		err = s.run.setBuilt(keys[1], w)
+	as := keys[len(keys)-1]
+	if static {
+		as = keys[0]
 	}
-	return index.Blob{Hash: w.Hash, Path: st.File(w.Hash), Size: w.Size}, w.Filename, err
+	return index.Blob{Hash: w.Hash, Path: st.File(w.Hash), Size: w.Size}, w.Filename, s.run.setBuilt(as, w)
 }
 
 // wheel makes the wheel; static says that no code was run for it.
-func (b *sourceBuilder) wheel(ctx context.Context, s *stage, tree layers.Tree, name string, options map[string][]string) (w builtWheel, static bool, err error) {
-	if len(options) == 0 {
+func (b *sourceBuilder) wheel(ctx context.Context, s *stage, tree layers.Tree, job sourceJob) (w builtWheel, static bool, err error) {
+	if len(job.settings) == 0 {
 		var needs *source.NeedsBuildError
+		o := source.Options{Time: s.run.plan.Options.Time}
 		w.Hash, w.Size, err = s.run.Store.Create(func(out io.Writer) (err error) {
-			w.Filename, err = source.Wheel(ctx, tree, out, source.Options{Time: s.run.plan.Options.Time})
+			if job.editable != "" {
+				w.Filename, err = source.Editable(ctx, tree, job.editable, out, o)
+				return err
+			}
+			w.Filename, err = source.Wheel(ctx, tree, out, o)
 			return err
 		})
 		if err == nil {
-			s.run.log().Debug(fmt.Sprintf("made %s of %s without running its code", w.Filename, name))
+			s.run.log().Debug(fmt.Sprintf("made %s of %s without running its code", w.Filename, job.name))
 			return w, true, nil
 		}
 		if !errors.As(err, &needs) {
 			return w, false, err
 		}
-		s.run.log().Debug(fmt.Sprintf("%s is built by its own back-end: %s", name, needs.Reason))
+		s.run.log().Debug(fmt.Sprintf("%s is built by its own back-end: %s", job.name, needs.Reason))
 	}
-	if w, err = b.run(ctx, s, tree, name, options); err != nil {
+	if w, err = b.run(ctx, s, tree, job); err != nil {
 		return w, false, err
 	}
 	parsed, err := python.ParseWheelName(w.Filename)
@@ -179,9 +220,14 @@ func (b *sourceBuilder) wheel(ctx context.Context, s *stage, tree layers.Tree, n
 }
 
 // run lets the back-end build, in a sandbox without a network.
-func (b *sourceBuilder) run(ctx context.Context, s *stage, tree layers.Tree, name string, options map[string][]string) (w builtWheel, err error) {
+func (b *sourceBuilder) run(ctx context.Context, s *stage, tree layers.Tree, job sourceJob) (w builtWheel, err error) {
 	if b.depth >= maxBuildDepth {
 		return w, fmt.Errorf("building it needs building others, more than %d deep", maxBuildDepth)
+	}
+	if job.editable != "" {
+		if err := mayLieApart(job.editable, b.py.installation); err != nil {
+			return w, err
+		}
 	}
 	g, err := s.guest(ctx, b.py)
 	if err != nil {
@@ -191,16 +237,20 @@ func (b *sourceBuilder) run(ctx context.Context, s *stage, tree layers.Tree, nam
 	if err != nil {
 		return w, err
 	}
-	s.run.log().Info(fmt.Sprintf("building %s by its own back-end (%s)", name, system.Backend))
+	s.run.log().Info(fmt.Sprintf("building %s by its own back-end (%s)", job.name, system.Backend))
 	env, err := b.environment(ctx, s, g, system.Requires)
 	if err != nil {
 		return w, err
 	}
 	in := pep517.Input{
-		Interpreter: g.interpreter, Source: tree, Environment: env, Backend: system.Backend, BackendPath: system.BackendPath,
-		ConfigSettings: options, Time: s.run.plan.Options.Time, Log: s.run.log(),
+		Interpreter: g.interpreter, Source: tree, At: job.editable, Environment: env, Backend: system.Backend, BackendPath: system.BackendPath,
+		ConfigSettings: configSettings(job.settings), Time: s.run.plan.Options.Time, Log: s.run.log(),
 	}
-	more, err := pep517.Requires(ctx, g, in)
+	requires, build := pep517.Requires, pep517.BuildWheel
+	if job.editable != "" {
+		requires, build = pep517.RequiresEditable, pep517.BuildEditable
+	}
+	more, err := requires(ctx, g, in)
 	if err != nil {
 		return w, err
 	}
@@ -210,13 +260,24 @@ func (b *sourceBuilder) run(ctx context.Context, s *stage, tree layers.Tree, nam
 		}
 	}
 	w.Hash, w.Size, err = s.run.Store.Create(func(out io.Writer) (err error) {
-		w.Filename, err = pep517.BuildWheel(ctx, g, in, out)
+		w.Filename, err = build(ctx, g, in, out)
 		return err
 	})
 	if err == nil && g.target.Arch != b.py.target.Arch && !strings.HasSuffix(w.Filename, "-any.whl") {
 		err = fmt.Errorf("it has code for the processor (%s), and this machine (%s) cannot compile for %s", w.Filename, runtime.GOARCH, b.py.target.Arch)
 	}
 	return w, err
+}
+
+// mayLieApart says whether a project can lie at dir, its place in the image, while
+// it is built, with nothing else there: not if the build needs what is.
+func mayLieApart(dir string, py wheel.Installation) error {
+	for _, needed := range []string{py.Interpreter, py.Prefix, pep517.Dir, "/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev", "/sys"} {
+		if dir == "/" || needed == dir || strings.HasPrefix(needed, dir+"/") {
+			return &refusedError{what: "an editable install of it runs its build where it lies, and " + dir + " is not its own", advice: "install it without -e, or COPY it to a folder of its own"}
+		}
+	}
+	return nil
 }
 
 // environment resolves, fetches and lays out what a build needs.
@@ -227,6 +288,10 @@ func (b *sourceBuilder) environment(ctx context.Context, s *stage, g *guest, req
 	own := *b
 	own.depth++
 	own.py = nil
+	own.settings = nil
+	if general := b.settings[""]; len(general) > 0 {
+		own.settings = map[string][]string{"": general}
+	}
 	if g.target.Arch == b.py.target.Arch {
 		own.py = b.py
 	}
@@ -242,7 +307,7 @@ func (b *sourceBuilder) environment(ctx context.Context, s *stage, g *guest, req
 	if err != nil {
 		return layers.Tree{}, err
 	}
-	o := resolve.Options{Target: g.target, Source: client, Build: true, ExcludeNewer: b.excludeNewer, Log: s.run.log(), Pre: resolve.PreIfNamed, StrictRequiresPython: true, YankedIfPinned: true}
+	o := resolve.Options{Target: g.target, Source: client, Constraints: b.constraints, Build: true, ExcludeNewer: b.excludeNewer, Log: s.run.log(), Pre: resolve.PreIfNamed, StrictRequiresPython: true, YankedIfPinned: true}
 	for _, r := range requires {
 		o.Requirements = append(o.Requirements, python.FileRequirement{Requirement: r})
 	}
@@ -287,31 +352,25 @@ func (p *installation) local(ctx context.Context, b *sourceBuilder, dir string, 
 	if err != nil {
 		return "", "", err
 	}
-	if !editable {
-		return p.project(ctx, b, tree, dir, settings)
+	at := ""
+	if editable {
+		if e, err := p.view.Stat(dir); err == nil {
+			at = "/" + e.Path // as the back-end finds it
+		}
 	}
-	if len(settings)+len(p.in.ConfigSettings) > 0 {
-		return "", "", &refusedError{what: "--config-settings for an editable install are not supported", advice: "leave them out, or install it without -e"}
-	}
-	sum, err := sumOf(ctx, tree)
-	if err != nil {
-		return "", "", err
-	}
-	blob, name, err := p.editable(ctx, dir, tree)
-	if err != nil {
-		return "", "", err
-	}
-	return p.built(sum, blob, name)
+	return p.project(ctx, b, tree, dir, at, settings)
 }
 
 // project makes a wheel of a project's files, and writes it beside the other
-// files taken out. from names them in messages.
-func (p *installation) project(ctx context.Context, b *sourceBuilder, tree layers.Tree, from string, settings []string) (file, name string, err error) {
+// files taken out. from names them in messages; editable is where they lie, for a
+// wheel that leads there.
+func (p *installation) project(ctx context.Context, b *sourceBuilder, tree layers.Tree, from, editable string, settings []string) (file, name string, err error) {
 	sum, err := sumOf(ctx, tree)
 	if err != nil {
 		return "", "", err
 	}
-	blob, name, err := b.make(ctx, p.stage, "tree "+sum.String(), from, func() (layers.Tree, error) { return tree, nil }, configSettings(append(slices.Clone(p.in.ConfigSettings), settings...)))
+	blob, name, err := b.make(ctx, p.stage, sourceJob{key: "tree " + sum.String(), name: from, editable: editable,
+		settings: append(slices.Clone(b.settings[""]), settings...), open: func() (layers.Tree, error) { return tree, nil }})
 	if err != nil {
 		return "", "", err
 	}
@@ -330,24 +389,6 @@ func (p *installation) built(sum v1.Hash, blob index.Blob, name string) (file, _
 		return "", "", err
 	}
 	return file, name, nil
-}
-
-// editable makes the wheel of an editable install (PEP 660).
-func (p *installation) editable(ctx context.Context, dir string, tree layers.Tree) (index.Blob, string, error) {
-	var filename string
-	st := p.run.Store
-	hash, size, err := st.Create(func(out io.Writer) (err error) {
-		filename, err = source.Editable(ctx, tree, p.absolute(dir), out, source.Options{Time: p.run.plan.Options.Time})
-		return err
-	})
-	var needs *source.NeedsBuildError
-	if errors.As(err, &needs) {
-		err = &refusedError{what: "an editable install of it: " + needs.Error(), advice: "install it without -e: in an image it cannot be edited"}
-	}
-	if err != nil {
-		return index.Blob{}, "", &SourceError{dir, err}
-	}
-	return index.Blob{Hash: hash, Path: st.File(hash), Size: size}, filename, nil
 }
 
 // subtree is a folder of the image as a tree of its own.

@@ -135,7 +135,7 @@ func (s *stage) installRow(ctx context.Context, c *pip.Step) (any, []string, err
 		return nil, nil, err
 	}
 	var rows []any
-	for _, list := range [][]python.FileRequirement{w.requirements, w.constraints} {
+	for _, list := range [][]python.FileRequirement{w.requirements, w.constraints, w.buildConstraints} {
 		for _, r := range list {
 			content := ""
 			if r.Path != "" {

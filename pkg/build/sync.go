@@ -220,11 +220,15 @@ func (p *installation) locker(name string) (lockfile.Locker, error) {
 // installSelected installs what a lock file names for the target. project is
 // the folder that local paths are relative to.
 func (p *installation) installSelected(ctx context.Context, sel lockfile.Selected, scheme wheel.Scheme, at *place, project string) error {
-	w := &wanted{direct: map[string]*wheel.DirectURL{}, config: pip.Merge(p.run.Index.Flags, p.in.Config, p.run.Index.Host)}
+	w := &wanted{direct: map[string]*wheel.DirectURL{}, config: pip.Merge(p.run.Index.Flags, p.in.Config, p.run.Index.Host), settings: p.settings(nil)}
+	var err error
+	if w.buildConstraints, err = p.buildConstraints(); err != nil {
+		return err
+	}
 	for _, text := range sel.Warnings {
 		p.run.log().Warn(text)
 	}
-	client, err := p.lockClient(ctx, w.config, sel)
+	client, err := p.lockClient(ctx, w, sel)
 	if err != nil {
 		return err
 	}
@@ -240,7 +244,7 @@ func (p *installation) installSelected(ctx context.Context, sel lockfile.Selecte
 		}
 		lock.Packages = append(lock.Packages, r.Lock.Packages...)
 	}
-	b := p.builder(w.config)
+	b := p.builder(w)
 	for _, local := range sel.Local {
 		pkg, direct, err := p.localPackage(ctx, client, b, local, project)
 		if err != nil {
@@ -262,11 +266,12 @@ func (p *installation) installSelected(ctx context.Context, sel lockfile.Selecte
 
 // lockClient is the client that fetches what a lock names. Where pins need an
 // index, those that the lock was made with come first.
-func (p *installation) lockClient(ctx context.Context, c pip.Config, sel lockfile.Selected) (*index.Client, error) {
+func (p *installation) lockClient(ctx context.Context, w *wanted, sel lockfile.Selected) (*index.Client, error) {
+	c := w.config
 	if len(sel.Pins) == 0 { // the lock names every file
 		own := c
 		own.NoIndex = pip.Setting[bool]{Value: true, Source: "the lock"}
-		return p.run.shared.client(own, pip.Index{}, p.builder(c))
+		return p.run.shared.client(own, pip.Index{}, p.builder(w))
 	}
 	own := p.run.Index.Flags
 	if own.Default.URL == "" && len(sel.Indexes) > 0 {
@@ -280,7 +285,9 @@ func (p *installation) lockClient(ctx context.Context, c pip.Config, sel lockfil
 			c.Pins = append(c.Pins, pip.Pin{Project: name, Index: u, Source: "the lock"})
 		}
 	}
-	return p.client(ctx, c)
+	with := *w
+	with.config = c
+	return p.client(ctx, &with)
 }
 
 // localPackage makes a package of a folder or file that a lock names.

@@ -176,7 +176,7 @@ func TestVenvOptions(t *testing.T) {
 	for _, tt := range []struct{ run, want, hint string }{
 		{"uv venv /opt/v && uv venv /opt/v", "is at /opt/v already", "--clear"},
 		{"cd pinned && uv sync", "for Python 3.9", ".python-version"},
-		{"pip install --config-settings a=b -e .", "--config-settings for an editable", "without -e"},
+		{"pip install --config-settings a=b -e .", "/ is not its own", "without -e"},
 		{"uv venv --relocatable /opt/v", "--relocatable", "same in all stages"},
 		{"uv venv /opt/v && UV_PROJECT_ENVIRONMENT=/opt/v uv sync --frozen --python 3.9", "for Python 3.9", ""},
 	} {

@@ -79,6 +79,8 @@ func (e *BuildError) Hint() string {
 		return fmt.Sprintf("name what has %s in build-system.requires of its pyproject.toml", e.Module)
 	case e.Module != "":
 		return fmt.Sprintf("the build needs %s, which is not in its build-system.requires: take a version that has a wheel", e.Module)
+	case e.Stage == "build_editable":
+		return "install it without -e: in an image it cannot be edited"
 	}
 	return ""
 }

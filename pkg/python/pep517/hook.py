@@ -49,6 +49,34 @@ def metadata(backend, settings, out):
     raise Refused("its wheel has no METADATA")
 
 
+def listing(directory):
+    found = {}
+    for folder, directories, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(folder, name)
+            st = os.lstat(path)
+            found[os.path.relpath(path, directory)] = st.st_mode, st.st_size, st.st_mtime_ns
+    return found
+
+
+def leftover(path):
+    """Says whether a file that a build leaves is of no use to what is installed."""
+    folders = path.split(os.sep)[:-1]
+    if folders[:1] == ["build"]:
+        return not folders[1:2] or not folders[1].startswith("__editable__")  # setuptools, strict mode
+    return any(f.endswith(".egg-info") or f == "__pycache__" for f in folders)
+
+
+def build_editable(hook, settings, request, out):
+    before = listing(request["source"])
+    made = hook(out, settings)
+    after = listing(request["source"])
+    written = sorted(p for p in after if before.get(p) != after[p] and not leftover(p))
+    if written:
+        raise Refused("it writes %s into the source tree, which is not kept" % ", ".join(written[:3]))
+    return made
+
+
 def call(backend, request, out):
     settings = request["settings"] or None
     name = request["hook"]
@@ -59,7 +87,7 @@ def call(backend, request, out):
         return {"requires": [str(r) for r in hook(settings)] if hook else []}  # PEP 517: optional
     if hook is None:
         raise Refused("the back-end has no hook " + name)
-    made = hook(out, settings)
+    made = build_editable(hook, settings, request, out) if name == "build_editable" else hook(out, settings)
     if not isinstance(made, str) or os.path.basename(made) != made:
         raise Refused("%s returned %r, which is no file name" % (name, made))
     return {"file": made, "filename": made}

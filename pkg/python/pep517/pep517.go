@@ -59,6 +59,10 @@ type Input struct {
 	Interpreter string
 	// Source is the source tree, "pyproject.toml" and all.
 	Source layers.Tree
+	// At is where Source lies during the build, absolute; "" is below Dir. What the
+	// sandbox's image has there is not seen, so it must hold neither Dir nor the
+	// Interpreter. What is written there must be gone afterwards, too.
+	At string
 	// Project is the project's directory in Source where that is not its root.
 	Project string
 	// Environment are the build requirements as they are installed into the virtual
@@ -121,7 +125,8 @@ func BuildWheel(ctx context.Context, run Runner, in Input, w io.Writer) (filenam
 }
 
 // BuildEditable is BuildWheel for an editable wheel (PEP 660). It leads to where
-// the source lies during the build, which is below Dir.
+// the source lies during the build, Input.At. A back-end that writes files there
+// which the wheel may lead to is an error: they would be lost.
 func BuildEditable(ctx context.Context, run Runner, in Input, w io.Writer) (filename string, err error) {
 	return in.wheel(ctx, run, "build_editable", w)
 }
@@ -167,9 +172,18 @@ func (in Input) top() string {
 	return Dir
 }
 
+// at is where the source lies during the build.
+func (in Input) at() string {
+	if in.At != "" {
+		return path.Clean(in.At)
+	}
+	return in.top() + "/source"
+}
+
 // request is the JSON object that unpack.py and hook.py read.
 type request struct {
 	Dir         string         `json:"dir"`
+	Source      string         `json:"source"`
 	Cwd         string         `json:"cwd"`
 	Time        int64          `json:"time"`
 	Script      string         `json:"script"`
@@ -188,7 +202,7 @@ func (in Input) request(hook string) ([]byte, error) {
 	}
 	project := path.Clean("/" + in.Project)
 	r := request{
-		Dir: top, Cwd: path.Join(top, "source", project), Time: at.Unix(), Script: hookScript,
+		Dir: top, Source: in.at(), Cwd: path.Join(in.at(), project), Time: at.Unix(), Script: hookScript,
 		Hook: hook, Backend: in.backend(), BackendPath: in.BackendPath, Settings: map[string]any{},
 	}
 	if r.BackendPath == nil {

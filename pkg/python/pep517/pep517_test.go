@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -331,6 +332,47 @@ func TestHooks(t *testing.T) {
 			t.Error(name, err)
 		}
 	})
+}
+
+// An editable wheel leads to where the project lies in the end, and to nothing that
+// only the build has.
+func TestEditable(t *testing.T) {
+	build := func(t *testing.T, script string) (string, error) {
+		in := demo(t)
+		in.At = filepath.Join(t.TempDir(), "srv", "app")
+		if err := os.MkdirAll(filepath.Join(in.At, "src", "old"), 0o755); err != nil { // the base's own
+			t.Fatal(err)
+		}
+		in.Source = tree(t, file("src/demo.py", ""), file("tools/backend.py", "import os\ndef build_editable(out, settings=None, metadata=None):\n"+script+`
+    open(out + "/demo-1-py3-none-any.whl", "w").write(os.getcwd() + " " + " ".join(sorted(os.listdir("src"))))
+    return "demo-1-py3-none-any.whl"
+`))
+		var b bytes.Buffer
+		_, err := BuildEditable(t.Context(), host{}, in, &b)
+		return strings.ReplaceAll(b.String(), in.At, "AT"), err
+	}
+	for _, c := range []struct{ name, script, want, err string }{
+		{"in place", "    pass", "AT demo.py", ""},
+		{"what is left over", `    for d in ("src/demo.egg-info", "build/lib", "src/__pycache__"):
+        os.makedirs(d); open(d + "/x", "w").close()`, "AT __pycache__ demo.egg-info demo.py", ""},
+		{"a file that it generates", "    open('src/_version.py', 'w').close()", "", "src/_version.py into the source tree"},
+		{"a file that it changes", "    open('src/demo.py', 'w').write('x')", "", "src/demo.py into the source tree"},
+		{"a tree of links", "    os.makedirs('build/__editable__.demo'); os.symlink('../../src/demo.py', 'build/__editable__.demo/demo.py')", "", "build/__editable__.demo/demo.py into the source tree"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := build(t, c.script)
+			if c.err != "" {
+				var failed *BuildError
+				if !errors.As(err, &failed) || !strings.Contains(err.Error(), c.err) || !strings.Contains(failed.Hint(), "without -e") {
+					t.Errorf("got error %v, want %s", err, c.err)
+				}
+				return
+			}
+			if err != nil || got != c.want {
+				t.Errorf("got %q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
 }
 
 func TestBuildErrors(t *testing.T) {

@@ -6,7 +6,7 @@
 # each) and of the content (eight), and then path, link and content. Paths are
 # absolute. Out: the length of a JSON object and that object; it has "size" where
 # so many bytes follow.
-import json, os, struct, subprocess, sys
+import json, os, shutil, struct, subprocess, sys
 
 ENTRY = struct.Struct("<cIIIQ")
 stdin = open(0, "rb", closefd=False)
@@ -46,6 +46,14 @@ def unpack(time):
         os.utime(path, (time, time))
 
 
+def clear(directory):
+    # The image's own files where the source is to lie are not the project's.
+    if os.path.isdir(directory) and not os.path.islink(directory):
+        shutil.rmtree(directory)
+    elif os.path.lexists(directory):
+        os.unlink(directory)
+
+
 def make_environment(env):
     # A virtual environment is a link and a file (PEP 405).
     base = getattr(sys, "_base_executable", None) or sys.executable
@@ -76,8 +84,10 @@ def main():
     request = json.loads(read(int.from_bytes(read(4), "little")))
     top = request["dir"]
     os.makedirs(top)
-    for name in ("source", "env", "out", "tmp", "home", "run"):
+    for name in ("env", "out", "tmp", "home", "run"):
         os.mkdir(top + "/" + name)
+    clear(request["source"])
+    os.makedirs(request["source"])
     unpack(request["time"])
     make_environment(top + "/env")
     with open(top + "/run/hook.py", "w", encoding="utf-8") as f:

@@ -78,13 +78,13 @@ func (in Input) send(w io.Writer, head []byte) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	_ = binary.Write(out, binary.LittleEndian, uint32(len(head))) // errors stay until Flush
 	_, _ = out.Write(head)
-	top := in.top()
+	at := in.at()
 	for _, e := range in.Source.Entries() {
-		if err := sendEntry(out, in.Source, e, top+"/source/"+e.Path); err != nil {
+		if err := sendEntry(out, in.Source, e, at+"/"+e.Path); err != nil {
 			return err
 		}
 	}
-	env := top + "/env/"
+	env := in.top() + "/env/"
 	for _, e := range in.Environment.Entries() {
 		at := "/" + e.Path
 		if e.Kind == layers.Dir && strings.HasPrefix(env, at+"/") {
