@@ -111,6 +111,7 @@ func (s *session) push(ctx context.Context, c *cloud, b *buildFlags, p *pushFlag
 		return name.Digest{}, err
 	}
 	defer sending.Close()
+	sending.Start()
 	r, err := s.build(ctx, b, func(builder *build.Builder) error {
 		builder.Deferred, builder.Ready = true, sending.Send
 		return (&earlier{s: s, options: c.nameOptions(), reach: o, to: &tag, c: c, vouch: sending.Vouch}).use(builder, b)

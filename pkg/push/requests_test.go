@@ -136,6 +136,20 @@ func TestRequests(t *testing.T) {
 		if d := cmp.Diff("POST blob, PUT blob, HEAD tag, PUT tag", kinds(reg.take())); d != "" {
 			t.Errorf("in the end (-want +got):\n%s", d)
 		}
+
+		// What is asked at the start is not asked again.
+		next = changed(t, first, 1001)
+		s = begin(t, newTag(t, host+"/shop/web:1.3"), Options{Vouched: []Image{first}})
+		s.Start()
+		s.wait.Wait()
+		want("at the start", "HEAD tag, HEAD manifest")
+		if _, err := s.Finish(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(sorted("HEAD blob, POST blob, PUT blob, POST blob, PUT blob, HEAD tag, PUT tag"), sorted(kinds(reg.take()))); d != "" {
+			t.Errorf("after the start (-want +got):\n%s", d)
+		}
+		s.Start() // over: nothing
 	}
 }
 

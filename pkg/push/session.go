@@ -99,6 +99,25 @@ func (s *Session) names() (v1.Hash, error) {
 	return have, s.c.failed("look at tag "+s.tag.TagStr(), err)
 }
 
+// Start asks in the background what will have to be known at the first Send or at
+// Finish: what the tag names and, if it is free, whether the repository has the
+// images that are vouched for. What is made meanwhile need not wait for that.
+func (s *Session) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.wait.Go(func() {
+		if have, err := s.look(); err != nil || have != (v1.Hash{}) {
+			return // Finish says so
+		}
+		for _, v := range s.candidates() {
+			s.has(v)
+		}
+	})
+}
+
 // Send begins to send a layer that the image will have, unless the repository has
 // it already or the layer was sent before. It does not wait. What goes wrong ends
 // the session and is told by Finish. It may be called by several goroutines; after
