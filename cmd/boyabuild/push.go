@@ -187,7 +187,11 @@ func (s *session) checkDestination(p *pushFlags) error {
 		return usagef("--tag %s: a tag is up to 128 letters, digits, underscores, dots and dashes, and begins with none of the last two", p.tag)
 	}
 	if _, err := name.NewRepository(p.repository); err != nil {
-		return usagef("repository %s is not a name such as shop/web or ghcr.io/shop/web", p.repository)
+		wrong := &usageError{text: fmt.Sprintf("repository %s is not a name such as shop/web or ghcr.io/shop/web", p.repository)}
+		if lower := strings.ToLower(p.repository); lower != p.repository {
+			wrong.hint = "names of repositories are in lower case: " + lower
+		}
+		return wrong
 	}
 	return nil
 }

@@ -215,3 +215,21 @@ func TestDetect(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A step that makes no layer has nothing to do.
+func TestPreviewOfADirectoryThatIsThere(t *testing.T) {
+	w := newWorld(t).shop()
+	w.write(map[string]string{"Dockerfile": "FROM python:3.13\nWORKDIR /usr\nWORKDIR /new\n"})
+	p, err := w.builder.Plan(t.Context(), w.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := w.builder.Preview(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := v.Platforms[0].Stages[0].Steps
+	if len(steps) != 2 || !steps[0].OnRecord || steps[0].Totals() != "nothing to do" || steps[1].OnRecord || steps[1].Totals() != "1 entry, layer to be made" {
+		t.Errorf("%+v", steps)
+	}
+}

@@ -74,7 +74,8 @@ func (v *preview) step(s dockerfile.Step) {
 		return
 	}
 	st := &v.stages[len(v.stages)-1]
-	st.Steps = append(st.Steps, StepPreview{Line: s.At().Line, Kind: kind, Text: s.At().Text})
+	// Until a layer is met there is none to make; an install's may not be known.
+	st.Steps = append(st.Steps, StepPreview{Line: s.At().Line, Kind: kind, Text: s.At().Text, OnRecord: kind != InstallPackages})
 }
 
 // kindOf is what kind of a layer a step makes.
@@ -179,6 +180,8 @@ func (s StepPreview) Totals() string {
 		size += d.Size
 	}
 	switch {
+	case len(s.Layers) == 0 && s.OnRecord:
+		return "nothing to do"
 	case len(s.Layers) == 0:
 		return text + ", layer to be made"
 	case len(s.Layers) == 1 && s.OnRecord:
