@@ -81,6 +81,13 @@ says "$work/rootfs/$site/flatproject-1.0.dist-info/WHEEL" "Generator: bdist_whee
 build "$work/project" "RUN pip install ."
 says "$work/rootfs/$site/flatproject-1.0.dist-info/WHEEL" "Generator: setuptools"
 
+step "the same, in a virtual environment of the same line"
+build "$work/project" "RUN python3 -m venv /opt/venv && /opt/venv/bin/pip install ."
+site=opt/venv/lib/python3.11/site-packages
+says "$work/rootfs/$site/flatproject-1.0.dist-info/WHEEL" "Generator: setuptools"
+[ -f "$work/rootfs/$site/flat/__pycache__/__init__.cpython-311.pyc" ] || die "there is no bytecode in the virtual environment"
+site=usr/local/lib/python3.11/dist-packages
+
 step "the same, editable"
 build "$work/project" "RUN pip install -e ."
 says "$work/rootfs/$site/flatproject-1.0.dist-info/direct_url.json" '"editable": true' "file:///srv/app"

@@ -130,10 +130,20 @@ func (g *guests) source(ctx context.Context, s *stage, py *pythonInImage) (*gues
 	platform := s.scope.Stage.Platform
 	if platform.Architecture == runtime.GOARCH {
 		if s.base.Image != nil {
-			if f, err := s.base.Facts(); err == nil && f.Python != nil && f.Python.Prefix == py.installation.Prefix {
-				list, err := s.base.Image.Layers()
-				return &guestSource{key: s.base.Digest.String(), layers: list, python: py}, err
+			if f, err := s.base.Facts(); err == nil && f.Python != nil {
+				own, err := pythonOf(f, platform)
+				if err == nil && f.Python.Prefix == py.installation.Prefix {
+					own = py
+				}
+				if err == nil && (own == py || own.behind(py)) {
+					list, err := s.base.Image.Layers()
+					return &guestSource{key: s.base.Digest.String(), layers: list, python: own}, err
+				}
 			}
+		}
+		// A virtual environment may be made by the very step that needs a Python.
+		if own, err := s.python(ctx); err == nil && own.behind(py) {
+			py = own
 		}
 		key := py.installation.Interpreter
 		for _, l := range s.layers {
@@ -176,6 +186,12 @@ func (g *guests) possible(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.probe(ctx)
+}
+
+// behind says whether a Python does for what a virtual environment's is to do here:
+// it is one of the same minor version, and no environment itself.
+func (p *pythonInImage) behind(venv *pythonInImage) bool {
+	return venv.installation.Venv && !p.installation.Venv && p.installation.Python == venv.installation.Python && p.installation.FreeThreaded == venv.installation.FreeThreaded
 }
 
 // probe finds out, once a build, how a command can be run here.

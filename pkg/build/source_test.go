@@ -67,3 +67,24 @@ func TestMayLieApart(t *testing.T) {
 		}
 	}
 }
+
+// A virtual environment that the same step makes is nowhere to be run: the Python
+// that it is made of stands for it.
+func TestBehind(t *testing.T) {
+	py := func(version string, venv bool) *pythonInImage {
+		return &pythonInImage{installation: wheel.Installation{Python: version, Venv: venv}}
+	}
+	for _, c := range []struct {
+		own, venv *pythonInImage
+		want      bool
+	}{
+		{py("3.13", false), py("3.13", true), true},
+		{py("3.12", false), py("3.13", true), false},
+		{py("3.13", true), py("3.13", true), false},
+		{py("3.13", false), py("3.13", false), false},
+	} {
+		if got := c.own.behind(c.venv); got != c.want {
+			t.Errorf("%v behind %v: %t", c.own.installation, c.venv.installation, got)
+		}
+	}
+}

@@ -16,7 +16,7 @@ import (
 )
 
 // stepFormat numbers what becomes of an install step beside what its key holds.
-const stepFormat = "install/2"
+const stepFormat = "install/3"
 
 // installKey stands for everything that a RUN of installs depends on: what is
 // asked for, with the files that are named; where packages come from; and all

@@ -1,12 +1,14 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/boyabuild/boyabuild/pkg/base"
 	"github.com/boyabuild/boyabuild/pkg/layers"
@@ -53,6 +55,9 @@ func (s *stage) venv(ctx context.Context, v *pip.Venv, view layers.Tree) (layers
 			return layers.Tree{}, &refusedError{what: fmt.Sprintf("uv venv: a virtual environment is at %s already", v.Dir), advice: "say --clear to replace it, or --allow-existing to keep what is in it"}
 		}
 		return layers.Tree{}, nil // it is there, and stays as it is
+	}
+	if v.Tool == pip.VenvModule {
+		py = py.startedBy(v.Program)
 	}
 	e := &environment{dir: strings.TrimPrefix(path.Clean(v.Dir), "/"), python: py, options: v, view: view}
 	tree, err := e.tree()
@@ -101,14 +106,15 @@ func (e *environment) tree() (layers.Tree, error) {
 		at.Path, at.Opaque = e.dir, true
 		e.entries = append(e.entries, at)
 	}
-	for _, dir := range []string{"bin", "include", site} {
+	include := "include"
+	if v := e.python.target.Python; v.Number(1) >= 11 && e.options.Tool == pip.VenvModule {
+		include = path.Join(include, exe)
+	}
+	for _, dir := range []string{"bin", include, site} {
 		e.entries = append(e.entries, layers.Entry{Path: path.Join(e.dir, dir), Kind: layers.Dir, Mode: 0o755, Origin: "virtual environment"})
 	}
 	e.link("lib64", "lib")
-	first := "python3" // what it is called as: the others lead to that name
-	if e.options.Tool == pip.UV {
-		first = "python"
-	}
+	first := e.first()
 	if e.options.Copies {
 		program, err := e.view.Stat(real)
 		if err != nil {
@@ -131,26 +137,77 @@ func (e *environment) tree() (layers.Tree, error) {
 	}
 	home := path.Dir(real)
 	at := "/" + e.dir
-	cfg := ""
-	if e.options.Tool == pip.UV {
-		cfg = fmt.Sprintf("home = %s\nimplementation = CPython\nversion_info = %s\ninclude-system-site-packages = %s\n", home, version, system)
-	} else {
-		cfg = fmt.Sprintf("home = %s\ninclude-system-site-packages = %s\nversion = %s\nexecutable = %s\ncommand = %s -m venv %s\n", home, system, version, path.Join(home, exe), real, at)
-	}
 	prompt := path.Base(e.dir)
 	if e.options.Prompt != "" {
 		prompt = e.options.Prompt
-		cfg += fmt.Sprintf("prompt = %s\n", prompt)
+	}
+	named := ""
+	switch {
+	case e.options.Prompt == "":
+	case e.options.Tool == pip.VenvModule: // Python's repr
+		named = fmt.Sprintf("prompt = '%s'\n", strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(prompt))
+	default:
+		named = fmt.Sprintf("prompt = %s\n", prompt)
+	}
+	cfg := ""
+	switch {
+	case e.options.Tool == pip.UV:
+		cfg = fmt.Sprintf("home = %s\nimplementation = CPython\nversion_info = %s\ninclude-system-site-packages = %s\n", home, version, system) + named
+	case e.options.Tool == pip.VenvModule:
+		cfg = fmt.Sprintf("home = %s\ninclude-system-site-packages = %s\nversion = %s\n", home, system, version) + named
+		if e.python.target.Python.Number(1) >= 11 {
+			cfg += fmt.Sprintf("executable = %s\ncommand = %s -m venv %s%s\n", path.Join(home, exe), real, e.words(), at)
+		}
+	default:
+		cfg = fmt.Sprintf("home = %s\ninclude-system-site-packages = %s\nversion = %s\nexecutable = %s\ncommand = %s -m venv %s\n", home, system, version, path.Join(home, exe), real, at) + named
 	}
 	e.file("pyvenv.cfg", cfg, 0o644)
 	e.activation(at, prompt)
 	return layers.NewTree(e.entries)
 }
 
+// first is the name of its Python that the others lead to: that of the Python
+// which makes it.
+func (e *environment) first() string {
+	name := path.Base(e.python.installation.Interpreter)
+	switch {
+	case e.options.Tool == pip.UV:
+		return "python"
+	case e.options.Tool == pip.VenvModule && (name == "python" || name == "python"+e.python.installation.Python):
+		return name
+	}
+	return "python3"
+}
+
+// words are the options that venv notes in pyvenv.cfg.
+func (e *environment) words() string {
+	var b strings.Builder
+	for _, o := range []struct {
+		set  bool
+		word string
+	}{
+		{e.options.Copies, "--copies"}, {e.options.WithoutPip, "--without-pip"}, {e.options.SystemSitePackages, "--system-site-packages"}, {e.options.Clear, "--clear"},
+		{e.options.Prompt != "", `--prompt="` + e.options.Prompt + `"`},
+	} {
+		if o.set {
+			b.WriteString(o.word + " ")
+		}
+	}
+	return b.String()
+}
+
 // activation adds the scripts that the image's own venv module has as
 // templates.
 func (e *environment) activation(at, prompt string) {
 	lib := strings.TrimPrefix(path.Join(e.python.installation.Prefix, "lib", "python"+e.python.installation.Python, "venv/scripts"), "/")
+	module, _ := e.view.ReadFile(path.Join(path.Dir(lib), "__init__.py"), maxImageFile)
+	if bytes.Contains(module, []byte("'(%s) ' % prompt")) { // before Python 3.13
+		prompt = "(" + prompt + ") "
+	}
+	quote := func(_, s string) string { return s }
+	if bytes.Contains(module, []byte("shlex.quote")) { // CVE-2024-9287
+		quote = quoteFor
+	}
 	for _, dir := range []string{"common", "posix"} {
 		for _, c := range e.view.Children(path.Join(lib, dir)) {
 			name := path.Base(c.Path)
@@ -159,55 +216,90 @@ func (e *environment) activation(at, prompt string) {
 				continue
 			}
 			filled := strings.NewReplacer(
-				"__VENV_DIR__", at, "__VENV_NAME__", path.Base(at), "__VENV_PROMPT__", prompt, "__VENV_BIN_NAME__", "bin",
-				"__VENV_PYTHON__", path.Join(at, "bin/python3"),
+				"__VENV_DIR__", quote(name, at), "__VENV_NAME__", quote(name, path.Base(at)), "__VENV_PROMPT__", quote(name, prompt), "__VENV_BIN_NAME__", "bin",
+				"__VENV_PYTHON__", quote(name, path.Join(at, "bin", e.first())),
 			).Replace(string(text))
 			e.file("bin/"+name, filled, 0o644)
 		}
 	}
 }
 
-// bundledPip installs the pip that the image's ensurepip brings. Debian's
-// python3 has none without python3-venv: the environment is then made without,
-// which is told; nothing here needs it.
+// quoteFor quotes a word for the shell of an activation script.
+func quoteFor(script, word string) string {
+	if path.Ext(script) == ".ps1" {
+		return "'" + strings.ReplaceAll(word, "'", "''") + "'"
+	}
+	if word == "" || strings.ContainsFunc(word, func(r rune) bool {
+		return r > 'z' || !strings.ContainsRune("@%+=:,./-_", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) {
+		word = "'" + strings.ReplaceAll(word, "'", `'"'"'`) + "'"
+	}
+	if path.Ext(script) == ".csh" {
+		word = strings.ReplaceAll(word, "!", `\!`)
+	}
+	return word
+}
+
+// bundledPip installs the pip that the image's ensurepip brings, and before Python
+// 3.12 its setuptools. Debian's python3 has none without python3-venv: the
+// environment is then made without, which is told; nothing here needs it.
 func (s *stage) bundledPip(_ context.Context, e *environment, view layers.Tree) (layers.Tree, error) {
 	in := e.python.installation
-	lib := strings.TrimPrefix(path.Join(in.Prefix, "lib", "python"+in.Python), "/")
-	var found layers.Entry
-	for _, dir := range []string{path.Join(lib, "ensurepip/_bundled"), "usr/share/python-wheels"} {
-		for _, c := range view.Children(dir) {
-			if name := path.Base(c.Path); strings.HasPrefix(name, "pip-") && strings.HasSuffix(name, ".whl") {
-				found = c
-			}
-		}
-	}
+	found := bundled(view, in, "pip")
 	if found.Path == "" {
 		s.run.shared.notice(s.run.log(), fmt.Sprintf("/%s has no pip in it: the base's Python brings none (Debian's is in python3-venv). Installing into it works all the same", e.dir))
 		return layers.Tree{}, nil
 	}
-	work := &installation{stage: s, view: view, work: ""}
-	dir, err := s.run.Store.TempDir("venv-*")
-	if err != nil {
-		return layers.Tree{}, err
-	}
-	s.run.scratch = append(s.run.scratch, dir) // the tree's contents are read from there
-	at := path.Join(dir, path.Base(found.Path))
-	if err := work.copyOut(found, at); err != nil {
-		return layers.Tree{}, err
+	wheels := []layers.Entry{found}
+	if v := e.python.target.Python; v.Number(0) == 3 && v.Number(1) < 12 {
+		if setuptools := bundled(view, in, "setuptools"); setuptools.Path != "" {
+			wheels = append(wheels, setuptools)
+		}
 	}
 	own, err := s.pythonAt(view, "", "/"+path.Join(e.dir, "bin/python3"))
 	if err != nil {
 		return layers.Tree{}, err
 	}
+	own.installation.Interpreter = "/" + path.Join(e.dir, "bin", e.first()) // it runs ensurepip
 	scheme, err := wheel.SchemeFor(own.installation, wheel.Place{})
 	if err != nil {
 		return layers.Tree{}, err
 	}
-	w, err := wheel.Open(at, path.Base(found.Path))
+	dir, err := s.run.Store.TempDir("venv-*")
 	if err != nil {
 		return layers.Tree{}, err
 	}
-	return w.Tree(scheme, wheel.Options{Requested: true, Log: s.run.log()})
+	s.run.scratch = append(s.run.scratch, dir) // the tree's contents are read from there
+	work := &installation{stage: s, view: view, work: ""}
+	trees := make([]layers.Tree, len(wheels))
+	for i, f := range wheels {
+		at := path.Join(dir, path.Base(f.Path))
+		if err := work.copyOut(f, at); err != nil {
+			return layers.Tree{}, err
+		}
+		w, err := wheel.Open(at, path.Base(f.Path))
+		if err != nil {
+			return layers.Tree{}, err
+		}
+		if trees[i], err = w.Tree(scheme, wheel.Options{Requested: true, Log: s.run.log()}); err != nil {
+			return layers.Tree{}, err
+		}
+	}
+	return layers.Merge(trees...)
+}
+
+// bundled is the wheel of a project that a Python brings for its ensurepip.
+func bundled(view layers.Tree, in wheel.Installation, project string) layers.Entry {
+	lib := strings.TrimPrefix(path.Join(in.Prefix, "lib", "python"+in.Python), "/")
+	var found layers.Entry
+	for _, dir := range []string{path.Join(lib, "ensurepip/_bundled"), "usr/share/python-wheels"} {
+		for _, c := range view.Children(dir) {
+			if name := path.Base(c.Path); strings.HasPrefix(name, project+"-") && strings.HasSuffix(name, ".whl") {
+				found = c
+			}
+		}
+	}
+	return found
 }
 
 var errNoPython = errors.New("the base has no Python that its PATH leads to")
