@@ -613,8 +613,6 @@ func (p *installation) refuse() error {
 		return unsupported("--no-build-isolation is not supported: packages are built apart from the image", "leave it out, or "+wheels)
 	case in.NoBuildIsolation && len(in.BuildConstraints) > 0:
 		return unsupported("--build-constraint and --no-build-isolation exclude each other", "leave out one of them")
-	case in.IgnoreRequiresPython:
-		return unsupported("--ignore-requires-python is not supported", "take a version that is made for this Python")
 	}
 	if v := in.Python; v != "" && !p.python.answersTo(v) {
 		return unsupported(fmt.Sprintf("%s is for Python %s, and the image has %s", in.Program, v, p.python.target.Python), "write pip without a version, or take another base")

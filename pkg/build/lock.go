@@ -28,6 +28,7 @@ func (p *installation) lock(ctx context.Context, client *index.Client, w *wanted
 		Pre:             resolve.PreIfNamed,
 		// pip takes Requires-Python as a whole; uv only its lower bound.
 		StrictRequiresPython: p.in.Tool == pip.Pip,
+		IgnoreRequiresPython: p.in.IgnoreRequiresPython,
 		YankedIfPinned:       p.in.Tool == pip.Pip,
 		ExcludeNewer:         p.run.plan.Options.ExcludeNewer,
 		RequireHashes:        w.config.RequireHashes.Value,
@@ -146,8 +147,8 @@ func (p *installation) lockKey(ctx context.Context, o resolve.Options, w *wanted
 	for _, l := range w.config.FindLinks {
 		places = append(places, strings.TrimPrefix(l.Value, p.work))
 	}
-	return keyOf("lock/4", []any{p.python.target.String(), requirements, constraints, places, p.taken, w.config.Pins, w.config.NoIndex.Value, w.config.Strategy.Value, o.Installed,
-		o.Upgrade, o.UpgradePackages, o.Pre, o.StrictRequiresPython, o.YankedIfPinned, o.ExcludeNewer.Unix(), o.RequireHashes, o.NoBinary, o.OnlyBinary, o.AllReleases, o.OnlyFinal, o.NoDependencies, o.PreferBinary})
+	return keyOf("lock/5", []any{p.python.target.String(), requirements, constraints, places, p.taken, w.config.Pins, w.config.NoIndex.Value, w.config.Strategy.Value, o.Installed,
+		o.Upgrade, o.UpgradePackages, o.Pre, o.StrictRequiresPython, o.IgnoreRequiresPython, o.YankedIfPinned, o.ExcludeNewer.Unix(), o.RequireHashes, o.NoBinary, o.OnlyBinary, o.AllReleases, o.OnlyFinal, o.NoDependencies, o.PreferBinary})
 }
 
 func upgrade(in *pip.Install) resolve.Upgrade {

@@ -163,6 +163,9 @@ func (r *rules) mismatch(tags []python.Tag) reasonKind {
 // not out yet, and would make the resolver fall back to older versions that
 // merely had no such guess.
 func (r *rules) python(s python.Specifiers) bool {
+	if r.options.IgnoreRequiresPython {
+		return true
+	}
 	if r.options.StrictRequiresPython {
 		return s.Contains(r.target.Python)
 	}

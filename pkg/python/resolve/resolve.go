@@ -82,6 +82,9 @@ type Options struct {
 	// StrictRequiresPython takes Requires-Python as a whole, as pip does. By
 	// default only its lower bound counts, as in uv: "<3.13" is a guess.
 	StrictRequiresPython bool
+	// IgnoreRequiresPython takes no notice of Requires-Python (pip's
+	// --ignore-requires-python).
+	IgnoreRequiresPython bool
 	// YankedIfPinned takes a yanked version wherever something pins it (==), as
 	// pip does. By default only a requirement of the user's does so, as in uv.
 	YankedIfPinned bool

@@ -166,6 +166,7 @@ func TestResolve(t *testing.T) {
 		{"Requires-Python of the index", []string{"a 1.0", "a 2.0 python=>=3.14"}, "a", options{}, "a==1.0", ""},
 		{"upper bound of Requires-Python", []string{"a 1.0", "a 2.0 python=>=3.8,<3.13"}, "a", options{}, "a==2.0", ""},
 		{"upper bound of Requires-Python, strictly", []string{"a 1.0", "a 2.0 python=>=3.8,<3.13"}, "a", options{StrictRequiresPython: true}, "a==1.0", ""},
+		{"Requires-Python, not looked at", []string{"a 1.0", "a 2.0 python=>=3.99: b", "b 1.0 python=<3"}, "a", options{StrictRequiresPython: true, IgnoreRequiresPython: true}, "a==2.0 b==1.0", ""},
 		{"needs another Python", []string{"a 1.0 python=>=3.14"}, "a", options{}, "a==1.0 needs Python >=3.14 (this is 3.13)", "choose a base with Python >=3.14"},
 		{"only an sdist", []string{"a 1.0: b", "b 1.0 sdist", "b 0.9"}, "a -c b>=1", options{}, "b==1.0 has only an sdist and no wheel", "; b 0.9 could be used as it is"},
 		{"no wheel for this Python", []string{"a 1.0 tag=cp311-cp311-manylinux_2_17_x86_64", "a 1.0 tag=cp312-cp312-manylinux_2_17_x86_64"}, "a", options{}, "a==1.0 has no wheel for CPython 3.13", "CPython 3.11 and 3.12"},
