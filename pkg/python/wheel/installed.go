@@ -101,8 +101,37 @@ func distribution(view layers.Tree, site string, e layers.Entry) (d Distribution
 	return d, err == nil, err
 }
 
+// eggFiles are the files of what setup.py install left behind: those that
+// installed-files.txt names, and all in the .egg-info directory, as pip has it; nil
+// where there is no such list.
+func eggFiles(view layers.Tree, d Distribution) []string {
+	b, err := view.ReadFile(d.Info+"/installed-files.txt", maxText)
+	if err != nil {
+		return nil
+	}
+	var files []string
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if !path.IsAbs(line) {
+			line = path.Join("/", d.Info, line)
+		}
+		files = append(files, strings.TrimPrefix(path.Clean(line), "/"))
+	}
+	for _, e := range view.Under(d.Info) {
+		if e.Kind != layers.Dir && !slices.Contains(files, e.Path) {
+			files = append(files, e.Path)
+		}
+	}
+	return files
+}
+
 // recordedFiles reads RECORD; nil without one.
 func recordedFiles(view layers.Tree, d Distribution) ([]string, error) {
+	if at, err := view.Stat(d.Info); err == nil && at.Kind == layers.Dir && path.Ext(d.Info) == ".egg-info" {
+		return eggFiles(view, d), nil
+	}
 	b, err := view.ReadFile(d.Info+"/RECORD", maxText)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) || path.Ext(d.Info) != ".dist-info" {

@@ -100,6 +100,28 @@ func installed(t *testing.T, v layers.Tree, name string) Distribution {
 	return Distribution{}
 }
 
+// What setup.py install left goes by its list, with its bytecode and the whole
+// .egg-info directory; without a list nothing is taken away.
+func TestUninstallEgg(t *testing.T) {
+	egg := site + "old-1.0-py3.13.egg-info/"
+	v := view(t,
+		egg+"PKG-INFO "+metadata("old", "1.0"), egg+"extra x", egg+"installed-files.txt ../old.py\n../pkg/__init__.py\nPKG-INFO\n",
+		site+"old.py x", site+"__pycache__/old.cpython-313.pyc x", site+"pkg/__init__.py x", site+"other.py x")
+	gone, err := Uninstall(v, installed(t, v, "old"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, e := range layers.Overlay(v, gone).Entries() {
+		if e.Kind == layers.File {
+			left = append(left, e.Path)
+		}
+	}
+	if diff := cmp.Diff([]string{site + "other.py"}, left); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestUninstall(t *testing.T) {
 	m := demo(
 		part{name: "demo/__init__.py", text: "x"},
