@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command layering measures how wheels are best shared out among layers, and how
 // layers are best compressed: the figures that docs/layering.md argues with.
 //
