@@ -40,6 +40,9 @@ func sameGunzip(t *testing.T, name string, packed []byte) {
 	check("in halves", got, err)
 	got, err = gunzip(iotest.DataErrReader(bytes.NewReader(packed)), NewGzipReader)
 	check("with the end in the last piece", got, err)
+	if len(packed) > 100_000 {
+		return // it would take long, and show nothing more
+	}
 	var out bytes.Buffer
 	z, err := NewGzipReader(iotest.OneByteReader(bytes.NewReader(packed)))
 	if err == nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/boyabuild/boyabuild/pkg/python"
 	"github.com/boyabuild/boyabuild/pkg/python/index"
@@ -19,6 +21,7 @@ type provider struct {
 	roots      []root
 	overrides  overrides
 	demands    map[string]*demand
+	admitting  map[string]*demand // for the next search, after errYankedPin
 	byName     map[string]*pkg
 	discovered int
 	warnings   []string
@@ -327,8 +330,8 @@ func (p *provider) choose(q *pkg) error {
 // the search begins anew with that version among those that can be used.
 var errYankedPin = errors.New("a dependency pins a yanked version")
 
-// admitYanked notes a dependency that pins versions of which all are yanked, and
-// reports whether that was news.
+// admitYanked reports whether a dependency pins versions of which all are yanked.
+// With the demands in admitting they can be used.
 func (p *provider) admitYanked(n need, specifiers python.Specifiers) bool {
 	if !isPin(specifiers) {
 		return false
@@ -346,12 +349,14 @@ func (p *provider) admitYanked(n need, specifiers python.Specifiers) bool {
 	if !any {
 		return false
 	}
-	d := p.demands[n.pkg.name]
-	if d == nil {
-		d = &demand{}
-		p.demands[n.pkg.name] = d
+	// What is read ahead looks at the demands meanwhile: the next search has others.
+	var wider demand
+	if d := p.demands[n.pkg.name]; d != nil {
+		wider = *d
 	}
-	d.admitted = append(d.admitted, specifiers)
+	wider.admitted = append(slices.Clone(wider.admitted), specifiers)
+	p.admitting = maps.Clone(p.demands)
+	p.admitting[n.pkg.name] = &wider
 	return true
 }
 

@@ -233,6 +233,7 @@ func resolve(ctx context.Context, o Options, l *library) (Resolution, error) {
 			return p.resolution(ctx)
 		}
 		if errors.Is(err, errYankedPin) {
+			w.demands = p.admitting
 			try--
 			continue
 		}
