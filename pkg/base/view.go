@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/boyabuild/boyabuild/pkg/debian"
 	"github.com/boyabuild/boyabuild/pkg/layers"
 )
 
@@ -40,7 +41,7 @@ func (i *image) each(ctx context.Context, b *Base, list []*layer, do func(contex
 			total += l.d.Size
 		}
 	}
-	bar := io.WriteCloser(nowhere{})
+	bar := debian.OpenBar(nil, "", 0)
 	if absent > 0 {
 		b.o.log().Info(fmt.Sprintf("fetching %d layers of %s (%.1f MB)", absent, b.Name, float64(total)/1e6))
 		bar = b.o.progress("layers of "+b.Name, total)
@@ -53,11 +54,6 @@ func (i *image) each(ctx context.Context, b *Base, list []*layer, do func(contex
 	}
 	return group.Wait()
 }
-
-type nowhere struct{}
-
-func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
-func (nowhere) Close() error                { return nil }
 
 // list returns the trees of the image's layers. Those that are not on record are
 // fetched and listed, several at a time.
