@@ -20,17 +20,6 @@ const pulls = 3
 // worked out once.
 func (b *Base) Tree() (layers.Tree, error) { return b.tree() }
 
-// Pull fetches all layers into the store.
-func (b *Base) Pull(ctx context.Context) error {
-	img := b.Image.(*image)
-	return img.pull(ctx, b)
-}
-
-// pull fetches an image's layers, several at a time.
-func (i *image) pull(ctx context.Context, b *Base) error {
-	return i.each(ctx, b, i.own, func(ctx context.Context, l *layer, bar io.Writer) error { return l.pull(ctx, bar) })
-}
-
 // each does something that fetches layers, several at a time.
 func (i *image) each(ctx context.Context, b *Base, list []*layer, do func(context.Context, *layer, io.Writer) error) error {
 	absent := 0
